@@ -1,0 +1,1 @@
+"""Where the queue keeps its messages: the `Storage` protocol, and the engines behind it."""

@@ -1,0 +1,1 @@
+"""How messages leave: the `Transport` protocol, and the transports that ship with moxlib."""

@@ -1,0 +1,125 @@
+"""What the queue raises.
+
+Below the roots of `moxlib.errors`::
+
+    InputError    ├── InvalidSubmission   a message cannot be queued as given
+                  ├── InvalidSchedule     a retry schedule cannot be read
+                  ├── InvalidFilter       a filter, cursor or hold rule names what does not exist
+                  └── UnknownTransport    a transport name that was not registered
+    LimitExceeded ├── MessageTooLarge
+                  └── TooManyRecipients
+    StateError    └── QueueClosed
+    StorageError  ├── StorageFull         no space left: free some, then try again
+                  ├── StorageReadOnly     permissions, or a read-only file system
+                  ├── StorageDamaged      the database file is not one, or is broken
+                  ├── StorageBusy         another process kept the database locked for too long
+                  ├── SchemaTooNew        a newer moxlib wrote this database
+                  └── ContentDamaged      a message's content is torn, altered or missing
+
+Each carries its facts as fields; whatever is raised, nothing of the refused operation was stored.
+"""
+
+from moxlib.errors import InputError, LimitExceeded, StateError, StorageError
+
+__all__ = [
+    "ContentDamaged",
+    "InvalidFilter",
+    "InvalidSchedule",
+    "InvalidSubmission",
+    "MessageTooLarge",
+    "QueueClosed",
+    "SchemaTooNew",
+    "StorageBusy",
+    "StorageDamaged",
+    "StorageFull",
+    "StorageReadOnly",
+    "TooManyRecipients",
+    "UnknownTransport",
+]
+
+
+class InvalidSubmission(InputError):
+    """The message cannot be queued as given; nothing of it was stored."""
+
+
+class InvalidSchedule(InputError):
+    """A retry schedule that cannot be read; `position` counts its comma-separated parts from 1."""
+
+    def __init__(self, reason: str, schedule: str, position: int = 0) -> None:
+        where = f" (part {position})" if position else ""
+        super().__init__(f"retry schedule {schedule!r}{where}: {reason}")
+        self.reason = reason
+        self.schedule = schedule
+        self.position = position
+
+    def __reduce__(self) -> tuple[type["InvalidSchedule"], tuple[str, str, int]]:
+        """Pickle by fields, not by text."""
+        return type(self), (self.reason, self.schedule, self.position)
+
+
+class InvalidFilter(InputError):
+    """A filter, a pagination cursor or a hold rule with an unknown field or a value that cannot be."""
+
+
+class UnknownTransport(InputError):
+    """The name of a transport that was not registered with this queue."""
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"no transport is registered as {name!r}; known: {', '.join(known) or 'none'}")
+        self.name = name
+        self.known = known
+
+    def __reduce__(self) -> tuple[type["UnknownTransport"], tuple[str, tuple[str, ...]]]:
+        """Pickle by fields, not by text."""
+        return type(self), (self.name, self.known)
+
+
+class MessageTooLarge(LimitExceeded):
+    """The message is larger than `QueueConfig.max_message_size`."""
+
+    def __init__(self, limit: int, what: str = "message") -> None:
+        super().__init__(limit, what)
+
+
+class TooManyRecipients(LimitExceeded):
+    """One submission names more recipients than `QueueConfig.max_recipients`."""
+
+    def __init__(self, limit: int, what: str = "list of recipients") -> None:
+        super().__init__(limit, what)
+
+
+class QueueClosed(StateError):
+    """The queue was closed, or is not open yet."""
+
+
+class StorageFull(StorageError):
+    """The disk, a quota or the database's size limit is used up; nothing of the operation was stored."""
+
+
+class StorageReadOnly(StorageError):
+    """The database, its directory or its file system cannot be written."""
+
+
+class StorageDamaged(StorageError):
+    """The file is not an SQLite database, or its structure is broken."""
+
+
+class StorageBusy(StorageError):
+    """Another process held the database's lock for longer than the queue waits."""
+
+
+class SchemaTooNew(StorageError):
+    """The database was written by a newer moxlib; this one would damage it, so it refuses."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the database has schema {found}; this moxlib knows schemas up to {known}: upgrade moxlib")
+        self.found = found
+        self.known = known
+
+    def __reduce__(self) -> tuple[type["SchemaTooNew"], tuple[int, int]]:
+        """Pickle by fields, not by text."""
+        return type(self), (self.found, self.known)
+
+
+class ContentDamaged(StorageError):
+    """A message's content is not what was stored: it is missing, cut short or altered."""

@@ -1,0 +1,302 @@
+"""The `Storage` protocol: everything the queue asks of the place where its messages lie.
+
+In the queue's own terms, never "run this SQL". Every method is one transaction: all of it is durable when the method
+returns, and none of it has happened when it raises. Every time is passed in.
+
+A *worker* is a registered claimant with a lease. Its id grows with each registration and is never used again, so it is
+the fencing token: what a worker claimed is settled only while the message still names that worker as its owner. A
+worker whose lease has run out is taken back by any other one: its messages are due again, and its own late settlements
+find nothing to settle.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Protocol
+
+from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.types import (
+    AttemptResult,
+    Event,
+    EventType,
+    HoldRule,
+    Message,
+    NewSubmission,
+    RequireTLS,
+    Retired,
+    StoredContent,
+    Submission,
+)
+
+__all__ = [
+    "Claim",
+    "ClaimRequest",
+    "ClaimResult",
+    "DestinationLimits",
+    "GiveBack",
+    "Quarantine",
+    "Retire",
+    "Retry",
+    "Settlement",
+    "Storage",
+    "WorkerInfo",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationLimits:
+    """How many deliveries may run at once to one destination, across all workers."""
+
+    default: int = 10
+    by_destination: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def limit(self, destination: str) -> int:
+        """Return the limit of one destination."""
+        return self.by_destination.get(destination, self.default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """A registered worker: which process it is, and until when its lease runs."""
+
+    id: int
+    identity: str
+    """Names the process so that another on the same machine can know it is dead; opaque to storage."""
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """What a worker wants next.
+
+    `room` says, per destination, how many more messages the worker will take; destinations not in it get
+    `default_room`. `release` names destinations whose delivery slots the worker gives back first.
+    """
+
+    now: datetime
+    limit: int
+    """Messages at most, over all destinations."""
+    limits: DestinationLimits
+    default_room: int = 20
+    room: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    release: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One claimed message, its attempt already journalled (`message.attempts` counts it).
+
+    `content.body` is set for content that lies in the row and is small enough to come along; larger content is read
+    with `Storage.content` when its delivery begins: then `content` is None.
+    """
+
+    message: Message
+    content: StoredContent | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimResult:
+    """Claimed messages in due order per destination, and the delivery slots this worker now holds for them."""
+
+    claims: tuple[Claim, ...]
+    slots: Mapping[str, int]
+    """For each destination of `claims`: how many deliveries the worker may run there at once."""
+    next_turn: datetime | None
+    """When to look again at the latest, as far as is known; None when nothing is waiting."""
+
+
+# Settlements: what becomes of a claimed message.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Back into the queue, due at `next_attempt`; held if `hold`. `delayed` also logs the event of that name."""
+
+    message: Message
+    result: AttemptResult
+    next_attempt: datetime
+    hold: bool = False
+    delayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retire:
+    """Into the history (kept until `keep_until`; not kept if that is not after `now`), with its event."""
+
+    message: Message
+    result: AttemptResult
+    event: EventType
+    keep_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBack:
+    """Back into the queue as it was: the attempt never began and is not counted."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantine:
+    """The content is damaged: hold it, say why, log the event. Nothing was sent; the attempt counts."""
+
+    message: Message
+    result: AttemptResult
+
+
+Settlement = Retry | Retire | GiveBack | Quarantine
+
+
+class Storage(Protocol):
+    """One queue's durable state. All methods may be called concurrently from one event loop."""
+
+    async def open(self, now: datetime) -> None:
+        """Open or create the storage, migrate its schema, sweep content that nothing refers to.
+
+        Raises:
+            SchemaTooNew, StorageReadOnly, StorageDamaged, StorageFull, StorageBusy: as their names say.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and close. Idempotent."""
+        ...
+
+    # submit
+
+    async def insert(self, submission: NewSubmission) -> tuple[Submission, ...]:
+        """Store a submission; one receipt per recipient, in order. Hold rules are applied in the same transaction."""
+        ...
+
+    async def content(self, base_id: int) -> StoredContent | None:
+        """Return where the content of a submission lies; None when no queued message needs it any more."""
+        ...
+
+    # work
+
+    async def register_worker(self, identity: str, *, now: datetime, lease: timedelta) -> int:
+        """Register a worker and return its id, larger than any before it."""
+        ...
+
+    async def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the registered workers in order of id."""
+        ...
+
+    async def renew(self, worker: int, *, now: datetime, lease: timedelta) -> bool:
+        """Extend the lease to `now + lease`; False when it was taken back and the worker must register anew."""
+        ...
+
+    async def take_back(
+        self, *, now: datetime, dead: Sequence[int] = (), hold_interrupted: bool = False
+    ) -> tuple[int, ...]:
+        """Unregister workers whose lease has run out (`lease_until <= now`) and those in `dead`; return their ids.
+
+        Each message they owned becomes due at `now`, with an `INTERRUPTED` result for the attempt that was journalled
+        (`started` = its last attempt, duration 0), held if `hold_interrupted`. Their delivery slots are freed.
+        """
+        ...
+
+    async def unregister_worker(self, worker: int, *, now: datetime) -> None:
+        """End a worker whose claims are all settled: frees its slots. What it still owns is treated as `take_back`."""
+        ...
+
+    async def claim(self, worker: int, request: ClaimRequest) -> ClaimResult:
+        """Claim due messages fairly: destinations in turn, a few messages of each, at a cost that stays flat.
+
+        Journals each attempt: `attempts` one more, `last_attempt` = now, owner = worker. For each destination the
+        worker gets at most `limit - slots of the other workers` delivery slots, and no more than its share of them among
+        the registered workers (`max(1, limit // number of workers)`); with none free, the turn moves one second on.
+        A worker that is not registered claims nothing.
+        """
+        ...
+
+    async def settle(self, worker: int, settlements: Sequence[Settlement], *, now: datetime) -> frozenset[int]:
+        """Settle claimed messages in one transaction; return the ids this worker no longer owned (left untouched)."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """Return the earliest turn of any destination: nothing can be claimed before it. None when nothing waits."""
+        ...
+
+    # look
+
+    async def get(self, id_: int) -> Message | None:
+        """Return a queued message."""
+        ...
+
+    async def get_retired(self, id_: int) -> Retired | None:
+        """Return a message of the history."""
+        ...
+
+    async def list_messages(
+        self, where: MessageFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
+    ) -> Page[Message]:
+        """Return one page of queued messages."""
+        ...
+
+    async def count_messages(self, where: MessageFilter) -> int:
+        """Count queued messages."""
+        ...
+
+    async def list_retired(
+        self, where: HistoryFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
+    ) -> Page[Retired]:
+        """Return one page of the history."""
+        ...
+
+    async def count_retired(self, where: HistoryFilter) -> int:
+        """Count messages of the history."""
+        ...
+
+    async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
+        """Return events with an id over `after`, in order."""
+        ...
+
+    # operate; each returns how many messages it changed
+
+    async def set_hold(self, where: MessageFilter, *, hold: bool) -> int:
+        """Hold or release. Releasing also clears a quarantine (the content is checked again before it is sent)."""
+        ...
+
+    async def set_next_attempt(self, where: MessageFilter, at: datetime) -> int:
+        """Set the next attempt; of a message in flight, it has no effect beyond the attempt under way."""
+        ...
+
+    async def add_next_attempt(self, where: MessageFilter, delay: timedelta) -> int:
+        """Move each message's next attempt by `delay`, which may be negative."""
+        ...
+
+    async def set_transport(self, where: MessageFilter, transport: str | None) -> int:
+        """Set or clear the transport."""
+        ...
+
+    async def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> int:
+        """Set what the messages ask of TLS."""
+        ...
+
+    async def retire(
+        self, where: MessageFilter, *, event: EventType, text: str, now: datetime, keep: Mapping[str, timedelta]
+    ) -> int:
+        """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
+
+        `keep` gives the retention per account; the key "" is the default. An attempt under way goes on, but its result
+        is lost, as its worker no longer owns the message.
+        """
+        ...
+
+    async def hold_rules(self) -> tuple[HoldRule, ...]:
+        """Return the hold rules in order of id."""
+        ...
+
+    async def add_hold_rule(self, rule: HoldRule) -> tuple[HoldRule, int]:
+        """Add a rule (an equal one is returned, not doubled), hold what matches; return both rule and number held."""
+        ...
+
+    async def remove_hold_rule(self, rule_id: int) -> bool:
+        """Remove a rule; releases nothing. False when there was none."""
+        ...
+
+    async def purge(self, *, now: datetime, events_before: datetime) -> int:
+        """Delete history past its `keep_until` and events before a time, a bounded number a call; return how many."""
+        ...

@@ -1,0 +1,103 @@
+"""The `Transport` protocol: what a delivery backend gets, and what it must answer.
+
+A custom backend is any object with `async def deliver(self, delivery: Delivery) -> Sequence[Outcome]`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from moxlib.queue.types import Message, Outcome, RequireTLS
+
+__all__ = ["Content", "Delivery", "ManagedTransport", "Transport"]
+
+
+class Content(Protocol):
+    """What is sent: the message's prefix and its stored content, CRLF line ends, not dot-stuffed."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    @property
+    def data(self) -> bytes | None:
+        """All of it, when it is small enough to be in memory already; else None: use `chunks()`."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Stream it from the start, in pieces of bounded size; may be called again for a second pass.
+
+        Raises:
+            ContentDamaged: while iterating: the file is not what was stored. Abort; the message must not be ended.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One attempt for one or more recipients of the same content at the same destination."""
+
+    messages: tuple[Message, ...]
+    """One per recipient, alike in sender, submission, attempts, transport and require-TLS."""
+    content: Content
+    transport: str
+    """The name the transport was chosen by."""
+
+    @property
+    def sender(self) -> str:
+        """MAIL FROM; empty for the null reverse-path."""
+        return self.messages[0].sender
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """RCPT TO, in the order of the outcomes to return."""
+        return tuple(message.recipient for message in self.messages)
+
+    @property
+    def destination(self) -> str:
+        """The destination all recipients share: their domain, unless configured otherwise."""
+        return self.messages[0].destination
+
+    @property
+    def needs_8bit(self) -> bool:
+        """Whether the content has bytes over 127."""
+        return self.messages[0].needs_8bit
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether an address or a header needs SMTPUTF8 (RFC 6531)."""
+        return self.messages[0].needs_smtputf8
+
+    @property
+    def require_tls(self) -> RequireTLS:
+        """What the message asks of TLS."""
+        return self.messages[0].require_tls
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self.messages[0].attempts
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Delivers; one object serves many deliveries at once."""
+
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        """Try once, and say for each recipient, in order, what happened.
+
+        What it raises defers the recipients of this delivery, and nothing else; so does taking longer than the queue's
+        `delivery_timeout`, at which it is cancelled.
+        """
+        ...
+
+
+@runtime_checkable
+class ManagedTransport(Transport, Protocol):
+    """A transport that holds connections or tasks: opened when the worker starts, closed when it has drained."""
+
+    def running(self) -> AbstractAsyncContextManager[object]:
+        """Return the context in which the transport is ready."""
+        ...

@@ -1,0 +1,301 @@
+"""The queue's vocabulary: messages, attempts, outcomes, what goes into storage and what comes out.
+
+All of it is frozen data, valid by construction, and knows nothing of SQL, sockets or JSON.
+Times are aware datetimes in UTC; durations are `timedelta`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+
+__all__ = [
+    "NO_EXTRA",
+    "AttemptResult",
+    "Deferred",
+    "Delivered",
+    "Event",
+    "EventType",
+    "Failed",
+    "HoldRule",
+    "Message",
+    "NewRecipient",
+    "NewSubmission",
+    "Outcome",
+    "RequireTLS",
+    "ResultKind",
+    "Retired",
+    "StoredContent",
+    "Submission",
+    "Unknown",
+]
+
+NO_EXTRA: Mapping[str, str] = MappingProxyType({})
+
+
+class RequireTLS(StrEnum):
+    """What a message asks of the connections it travels on (RFC 8689)."""
+
+    POLICY = "policy"
+    """Follow the recipient domain's published policies: the default."""
+    YES = "yes"
+    """Verified TLS and the peer's REQUIRETLS on every hop, or no delivery."""
+    NO = "no"
+    """Delivery before secrecy: `TLS-Required: No`."""
+
+
+# Outcomes: what a transport says of one recipient after one attempt.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """The next server took responsibility for this recipient."""
+
+    code: int = 250
+    enhanced: str = ""
+    text: str = ""
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deferred:
+    """A temporary failure: the queue tries again by the schedule, not before `retry_after` if that is given."""
+
+    text: str
+    code: int = 0
+    enhanced: str = ""
+    peer: str = ""
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A permanent failure: no further attempt."""
+
+    text: str
+    code: int = 0
+    enhanced: str = ""
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """The connection died after the whole message was sent and before the reply: it may have been delivered."""
+
+    text: str
+    peer: str = ""
+
+
+Outcome = Delivered | Deferred | Failed | Unknown
+
+
+class ResultKind(StrEnum):
+    """How one attempt in a message's history ended."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """The connection died between the final dot and the reply."""
+    INTERRUPTED = "interrupted"
+    """The worker died, or lost its lease, while the attempt was under way: nobody knows how it ended."""
+    CANCELED = "canceled"
+    """An operator dropped or failed the message."""
+    QUARANTINED = "quarantined"
+    """The stored content was damaged; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """One attempt, as the history keeps it."""
+
+    attempt: int
+    """Counted from 1; 0 for what an operator did between attempts."""
+    kind: ResultKind
+    started: datetime
+    duration: timedelta = timedelta(0)
+    code: int = 0
+    """The SMTP reply code; 0 where no reply was involved."""
+    enhanced: str = ""
+    """The enhanced status code with its class (`5.1.1`), or empty."""
+    text: str = ""
+    transport: str = ""
+    peer: str = ""
+    """Host name or address of the server that answered, where there was one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredContent:
+    """Where a submission's content lies, and what it must be. Exactly one of `body` and `file` is set."""
+
+    size: int
+    sha256: bytes
+    body: bytes | None = None
+    file: str | None = None
+    """A name in the queue's content directory."""
+
+    def __post_init__(self) -> None:
+        """Hold the "exactly one" above."""
+        if (self.body is None) == (self.file is None):
+            raise ValueError("exactly one of body and file must be given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecipient:
+    """One recipient of a submission on its way into storage."""
+
+    address: str
+    domain: str
+    """The recipient's domain in lower-case ASCII form; the literal for an IP address."""
+    destination: str
+    """The key under which deliveries are limited and taken in turn: the domain, unless configured otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubmission:
+    """A checked submission on its way into storage: one content, one or more recipients."""
+
+    account: str
+    sender: str
+    """MAIL FROM; empty for the null reverse-path."""
+    sender_domain: str
+    recipients: tuple[NewRecipient, ...]
+    content: StoredContent
+    queued: datetime
+    next_attempt: datetime
+    max_attempts: int
+    message_id: str = ""
+    subject: str = ""
+    prefix: bytes = b""
+    """Header lines sent before the content (Received, DKIM-Signature, a missing Date or Message-ID)."""
+    needs_8bit: bool = False
+    needs_smtputf8: bool = False
+    require_tls: RequireTLS = RequireTLS.POLICY
+    transport: str | None = None
+    schedule: str | None = None
+    """A schedule's text or its registered name; None for the configured one."""
+    extra: Mapping[str, str] = NO_EXTRA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """The queue's receipt for one recipient: the message is on disk."""
+
+    id: int
+    """Identifies this recipient's message in the queue and, later, in its history."""
+    base_id: int
+    """Shared by the recipients of one `submit()`."""
+    recipient: str
+    hold: bool = False
+    """A hold rule matched: no attempt is made before the message is released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One recipient's message in the queue."""
+
+    id: int
+    base_id: int
+    account: str
+    sender: str
+    sender_domain: str
+    recipient: str
+    recipient_domain: str
+    destination: str
+    queued: datetime
+    hold: bool
+    attempts: int
+    """Attempts begun, the one under way included."""
+    max_attempts: int
+    next_attempt: datetime
+    last_attempt: datetime | None
+    in_flight: bool
+    """A worker has claimed it: an attempt is under way or about to begin."""
+    results: tuple[AttemptResult, ...]
+    size: int
+    """Bytes of the content, without `prefix`."""
+    message_id: str = ""
+    subject: str = ""
+    prefix: bytes = b""
+    needs_8bit: bool = False
+    needs_smtputf8: bool = False
+    require_tls: RequireTLS = RequireTLS.POLICY
+    transport: str | None = None
+    schedule: str | None = None
+    quarantine: str = ""
+    """Why the content is known to be damaged; empty when nothing is known against it."""
+    extra: Mapping[str, str] = NO_EXTRA
+
+
+class EventType(StrEnum):
+    """What can happen to a message; the names are mox's webhook events, and `quarantined`."""
+
+    DELIVERED = "delivered"
+    DELAYED = "delayed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """A finished message, as the history keeps it."""
+
+    id: int
+    base_id: int
+    account: str
+    sender: str
+    recipient: str
+    destination: str
+    queued: datetime
+    finished: datetime
+    keep_until: datetime
+    event: EventType
+    """How it ended: delivered, failed or canceled."""
+    attempts: int
+    max_attempts: int
+    last_attempt: datetime | None
+    results: tuple[AttemptResult, ...]
+    size: int
+    message_id: str = ""
+    subject: str = ""
+    require_tls: RequireTLS = RequireTLS.POLICY
+    transport: str | None = None
+    schedule: str | None = None
+    extra: Mapping[str, str] = NO_EXTRA
+
+    @property
+    def success(self) -> bool:
+        """Whether the next server took responsibility for it."""
+        return self.event is EventType.DELIVERED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the durable event log, written in the transaction of what it tells."""
+
+    id: int
+    """Grows along the log; the cursor for reading on."""
+    at: datetime
+    type: EventType
+    account: str
+    message: int
+    """The message's id."""
+    recipient: str
+    code: int = 0
+    enhanced: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRule:
+    """Hold what matches all the set fields. An empty field matches anything; an empty rule is "everything".
+
+    Domains are compared in lower-case ASCII form.
+    """
+
+    account: str = ""
+    sender_domain: str = ""
+    recipient_domain: str = ""
+    id: int = field(default=0, compare=False)
