@@ -1,0 +1,17 @@
+"""What users of moxlib need to test their own code: a clock that obeys, storage and transport in memory.
+
+FakeClock(start)                 time moves when the test says so
+MemoryStorage()                  the `Storage` protocol in plain dictionaries: fast to make, nothing on disk
+pytest_plugin                    fixtures: `pytest_plugins = ["moxlib.testing.pytest_plugin"]`
+"""
+
+from typing import TYPE_CHECKING
+
+from moxlib._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from moxlib.testing.clock import FakeClock
+
+__all__ = ["FakeClock"]
+
+__getattr__, __dir__ = lazy_names(__name__, {"FakeClock": ".clock"})
