@@ -35,7 +35,7 @@ class InvalidDomain(InputError):
 
     def __init__(self, reason: str, value: str) -> None:
         """Keep both fields; the text shows at most `MAX_SHOWN` characters of the value, escaped."""
-        super().__init__(f"invalid domain name: {reason}: {ascii(value[:MAX_SHOWN])}")
+        super().__init__(f"invalid domain name: {reason}: {value[:MAX_SHOWN]!a}")
         self.reason = reason
         self.value = value
 
