@@ -175,7 +175,7 @@ class NewSubmission:
     transport: str | None = None
     schedule: str | None = None
     """A schedule's text or its registered name; None for the configured one."""
-    extra: Mapping[str, str] = NO_EXTRA
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +225,7 @@ class Message:
     schedule: str | None = None
     quarantine: str = ""
     """Why the content is known to be damaged; empty when nothing is known against it."""
-    extra: Mapping[str, str] = NO_EXTRA
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
 
 
 class EventType(StrEnum):
@@ -263,7 +263,7 @@ class Retired:
     require_tls: RequireTLS = RequireTLS.POLICY
     transport: str | None = None
     schedule: str | None = None
-    extra: Mapping[str, str] = NO_EXTRA
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
 
     @property
     def success(self) -> bool:
