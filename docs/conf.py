@@ -1,0 +1,36 @@
+"""How Sphinx builds this documentation: without a network, and with every warning an error."""
+
+import builtins
+import sys
+
+import moxlib
+
+project = "moxlib"
+author = "the moxlib contributors"
+copyright = author  # noqa: A001 - Sphinx asks for this name
+version = release = moxlib.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"moxlib {release}"
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+# Names of the standard library and of dependencies appear in signatures. Links to their documentation would need their
+# inventories, hence a network, so they stay plain text. A name of moxlib's own that leads nowhere is still an error.
+nitpicky = True
+OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptography", "dns", "click", "rich"]
+nitpick_ignore_regex = [
+    ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
+    ("py:.*", rf"({'|'.join(dir(builtins))})"),
+]
