@@ -28,7 +28,7 @@ MAX_ADDRESS: Final = 256  # octets, RFC 5321 4.5.3.1.3; not counting the angle b
 MAX_INPUT: Final = 1024  # characters: four times what can be an address, since quoting and mapping may shorten it
 MAX_SHOWN: Final = 80  # characters of a refused address in an error's text
 
-_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
 _plain_before_at = re.compile(rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+@").match
 _plain = re.compile(rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+").fullmatch
 # RFC 6531 3.3 adds non-ASCII to atext and to qtext, but not to what a backslash may quote.
