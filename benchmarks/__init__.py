@@ -1,0 +1,1 @@
+"""What moxlib costs, measured beside its peers in the same run."""
