@@ -11,7 +11,8 @@ from moxlib._lazy import lazy_names
 
 if TYPE_CHECKING:
     from moxlib.testing.clock import FakeClock
+    from moxlib.testing.memory_storage import MemoryStorage
 
-__all__ = ["FakeClock"]
+__all__ = ["FakeClock", "MemoryStorage"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"FakeClock": ".clock"})
+__getattr__, __dir__ = lazy_names(__name__, {"FakeClock": ".clock", "MemoryStorage": ".memory_storage"})

@@ -1,0 +1,264 @@
+"""What `MemoryStorage` keeps, in plain dictionaries, and the rules by which it changes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from moxlib.queue import hold
+from moxlib.queue.storage.base import (
+    CLAIM_BODY_MAX,
+    Claim,
+    ClaimRequest,
+    ClaimResult,
+    DestinationLimits,
+    WorkerInfo,
+)
+from moxlib.queue.types import (
+    AttemptResult,
+    Event,
+    EventType,
+    HoldRule,
+    Message,
+    NewSubmission,
+    ResultKind,
+    Retired,
+    StoredContent,
+    Submission,
+)
+
+__all__ = ["Destination", "State"]
+
+NO_ROOM_WAIT = timedelta(seconds=1)  # how far a destination's turn moves when all its delivery slots are taken
+
+
+@dataclass(slots=True)
+class Destination:
+    """Where messages go; of equal turns, the destination first heard of is served first."""
+
+    name: str
+    turn: datetime | None = None
+    """When it may next be served; None when nothing claimable waits."""
+    slots: dict[int, int] = field(default_factory=dict)
+    """Delivery slots by worker."""
+
+
+@dataclass(slots=True)
+class State:
+    """Everything there is."""
+
+    messages: dict[int, Message] = field(default_factory=dict)
+    owner: dict[int, int] = field(default_factory=dict)
+    """The worker of each message in flight."""
+    before: dict[int, Message] = field(default_factory=dict)
+    """Each message in flight as it was before it was claimed."""
+    contents: dict[int, StoredContent] = field(default_factory=dict)
+    retired: dict[int, Retired] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    rules: dict[int, HoldRule] = field(default_factory=dict)
+    workers: dict[int, WorkerInfo] = field(default_factory=dict)
+    destinations: dict[str, Destination] = field(default_factory=dict)
+    next_message: int = 1
+    next_event: int = 1
+    next_rule: int = 1
+    next_worker: int = 1
+
+    # turns
+
+    def claimable(self, name: str) -> list[Message]:
+        """Return the messages of a destination that are neither held nor in flight, in due order."""
+        waiting = [m for m in self.messages.values() if m.destination == name and not m.hold and not m.in_flight]
+        return sorted(waiting, key=lambda m: (m.next_attempt, m.id))
+
+    def lower_turn(self, message: Message) -> None:
+        """Let the message's destination come to its turn when the message is due, if it can be claimed at all."""
+        if not message.hold and not message.in_flight:
+            destination = self.destinations[message.destination]
+            destination.turn = min(destination.turn or message.next_attempt, message.next_attempt)
+
+    def free_slots(self, worker: int, names: Iterable[str], now: datetime) -> None:
+        """Free the worker's slots at some destinations, and let those that have something due come to their turn."""
+        for destination in [self.destinations[name] for name in names if name in self.destinations]:
+            destination.slots.pop(worker, None)
+            if any(m.next_attempt <= now for m in self.claimable(destination.name)):
+                destination.turn = min(destination.turn or now, now)
+
+    def earliest_turn(self, names: Iterable[str]) -> datetime | None:
+        """Return the earliest turn among some destinations."""
+        return min((turn for name in names if (turn := self.destinations[name].turn) is not None), default=None)
+
+    def prune_destinations(self) -> None:
+        """Forget destinations that nothing is queued for and nobody delivers to."""
+        used = {message.destination for message in self.messages.values()}
+        for d in list(self.destinations.values()):
+            if d.turn is None and not d.slots and d.name not in used:
+                del self.destinations[d.name]
+
+    # messages
+
+    def insert(self, new: NewSubmission) -> tuple[Submission, ...]:
+        """Add a submission: one message per recipient, held where a rule says so."""
+        base_id = self.next_message
+        self.contents[base_id] = new.content
+        receipts: list[Submission] = []
+        for recipient in new.recipients:
+            domains = {"sender_domain": new.sender_domain, "recipient_domain": recipient.domain}
+            message = Message(
+                id=self.next_message,
+                base_id=base_id,
+                account=new.account,
+                sender=new.sender,
+                **domains,
+                recipient=recipient.address,
+                destination=recipient.destination,
+                queued=new.queued,
+                hold=hold.first_match(self.rules.values(), account=new.account, **domains) is not None,
+                attempts=0,
+                max_attempts=new.max_attempts,
+                next_attempt=new.next_attempt,
+                last_attempt=None,
+                in_flight=False,
+                results=(),
+                size=new.content.size,
+                message_id=new.message_id,
+                subject=new.subject,
+                prefix=new.prefix,
+                needs_8bit=new.needs_8bit,
+                needs_smtputf8=new.needs_smtputf8,
+                require_tls=new.require_tls,
+                transport=new.transport,
+                schedule=new.schedule,
+                extra=new.extra,
+            )
+            self.next_message += 1
+            self.messages[message.id] = message
+            self.destinations.setdefault(message.destination, Destination(message.destination))
+            self.lower_turn(message)
+            receipts.append(Submission(id=message.id, base_id=base_id, recipient=message.recipient, hold=message.hold))
+        return tuple(receipts)
+
+    def put_back(self, message: Message) -> None:
+        """Return a message in flight to the queue as given, without an owner."""
+        del self.owner[message.id], self.before[message.id]
+        self.messages[message.id] = replace(message, in_flight=False)
+        self.lower_turn(self.messages[message.id])
+
+    def log(self, kind: EventType, message: Message, result: AttemptResult, now: datetime) -> None:
+        """Append to the event log."""
+        event = Event(
+            id=self.next_event,
+            at=now,
+            type=kind,
+            account=message.account,
+            message=message.id,
+            recipient=message.recipient,
+        )
+        if kind is not EventType.DELIVERED:  # a delivery has no code and no error
+            event = replace(event, code=result.code, enhanced=result.enhanced, error=result.text)
+        self.next_event += 1
+        self.events.append(event)
+
+    def retire(
+        self, message: Message, result: AttemptResult, event: EventType, *, now: datetime, keep_until: datetime
+    ) -> None:
+        """Move a message to the history, if that is to keep it; its content goes with the last of the submission."""
+        del self.messages[message.id]
+        self.owner.pop(message.id, None)
+        self.before.pop(message.id, None)
+        if not any(m.base_id == message.base_id for m in self.messages.values()):
+            del self.contents[message.base_id]
+        self.log(event, message, result, now)
+        if keep_until <= now:
+            return
+        self.retired[message.id] = Retired(
+            id=message.id,
+            base_id=message.base_id,
+            account=message.account,
+            sender=message.sender,
+            recipient=message.recipient,
+            destination=message.destination,
+            queued=message.queued,
+            finished=now,
+            keep_until=keep_until,
+            event=event,
+            attempts=message.attempts,
+            max_attempts=message.max_attempts,
+            last_attempt=message.last_attempt,
+            results=(*message.results, result),
+            size=message.size,
+            message_id=message.message_id,
+            subject=message.subject,
+            require_tls=message.require_tls,
+            transport=message.transport,
+            schedule=message.schedule,
+            extra=message.extra,
+        )
+
+    # workers
+
+    def end_workers(self, ids: Sequence[int], *, now: datetime, hold_interrupted: bool) -> None:
+        """Unregister workers; what they still own was interrupted, and is due now."""
+        for worker in ids:
+            for message in [self.messages[id_] for id_, owner in sorted(self.owner.items()) if owner == worker]:
+                assert message.last_attempt is not None, "a claim journals the attempt"
+                result = AttemptResult(
+                    attempt=message.attempts,
+                    kind=ResultKind.INTERRUPTED,
+                    started=message.last_attempt,
+                    text="the worker died or lost its lease while the attempt was under way",
+                )
+                held = message.hold or hold_interrupted
+                self.put_back(replace(message, next_attempt=now, hold=held, results=(*message.results, result)))
+            self.free_slots(worker, [d.name for d in self.destinations.values() if worker in d.slots], now)
+            del self.workers[worker]
+
+    # claims
+
+    def claim(self, worker: int, request: ClaimRequest) -> ClaimResult:
+        """Claim for a worker: destinations in order of turn, some due messages of each."""
+        now = request.now
+        self.free_slots(worker, request.release, now)
+        if worker not in self.workers:
+            return ClaimResult(claims=(), slots={}, next_turn=None)
+        room = {name: request.room.get(name, request.default_room) for name in self.destinations}
+        turns = [(d.turn, d) for d in self.destinations.values() if d.turn is not None and d.turn <= now]
+        claims: list[Claim] = []
+        slots: dict[str, int] = {}
+        for _, destination in sorted(turns, key=lambda turn: turn[0]):  # a stable sort: of equal turns, the older first
+            most = min(room[destination.name], request.limit - len(claims))
+            if most <= 0:
+                continue
+            taken = self._claim_from(destination, worker, most, request.limits, now)
+            if taken:
+                claims += taken
+                slots[destination.name] = destination.slots[worker]
+        turn = self.earliest_turn(name for name, free in room.items() if free > 0)
+        return ClaimResult(claims=tuple(claims), slots=slots, next_turn=turn)
+
+    def _claim_from(
+        self, destination: Destination, worker: int, most: int, limits: DestinationLimits, now: datetime
+    ) -> list[Claim]:
+        limit = limits.limit(destination.name)
+        others = sum(slots for other, slots in destination.slots.items() if other != worker)
+        allowed = min(limit - others, max(1, limit // len(self.workers)))
+        held = destination.slots.get(worker, 0)
+        if allowed <= 0 and held == 0:
+            destination.turn = now + NO_ROOM_WAIT
+            return []
+        taken = [
+            self._journal(m, worker, now) for m in self.claimable(destination.name)[:most] if m.next_attempt <= now
+        ]
+        if taken:
+            destination.slots[worker] = max(held, min(allowed, len(taken)))
+        left = self.claimable(destination.name)
+        earliest = left[0].next_attempt if left else None
+        destination.turn = max(now, earliest) if earliest and taken else earliest
+        return taken
+
+    def _journal(self, message: Message, worker: int, now: datetime) -> Claim:
+        journalled = replace(message, attempts=message.attempts + 1, last_attempt=now, in_flight=True)
+        self.messages[message.id] = journalled
+        self.owner[message.id] = worker
+        self.before[message.id] = message
+        content = self.contents[message.base_id]
+        comes_along = content.body is not None and content.size <= CLAIM_BODY_MAX
+        return Claim(message=journalled, content=content if comes_along else None)

@@ -1,0 +1,317 @@
+"""`MemoryStorage`: the `Storage` protocol on plain dictionaries, the model that the real engines are compared with.
+
+It is meant to be obviously right, not fast: every question is answered by looking at everything. What it holds survives
+`close()` and a later `open()` of the same object, and nothing else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar, assert_never
+
+from moxlib.queue import hold
+from moxlib.queue.errors import InvalidFilter, QueueClosed
+from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.storage.base import (
+    ClaimRequest,
+    ClaimResult,
+    GiveBack,
+    Quarantine,
+    Retire,
+    Retry,
+    Settlement,
+    WorkerInfo,
+)
+from moxlib.queue.types import (
+    AttemptResult,
+    Event,
+    EventType,
+    HoldRule,
+    Message,
+    NewSubmission,
+    RequireTLS,
+    ResultKind,
+    Retired,
+    StoredContent,
+    Submission,
+)
+from moxlib.testing._memory_state import State
+
+__all__ = ["MemoryStorage"]
+
+R = TypeVar("R", Message, Retired)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+PURGE_MAX = 1000  # rows of the history, and as many events, that one call to `purge` deletes
+
+
+class MemoryStorage:
+    """A queue's state in memory, for tests: nothing is on disk, and nothing is shared with another process."""
+
+    def __init__(self) -> None:
+        self._everything = State()
+        self._open = False
+
+    @property
+    def _state(self) -> State:
+        if not self._open:
+            raise QueueClosed("the storage is not open")
+        return self._everything
+
+    async def open(self, now: datetime) -> None:  # noqa: ARG002 - the protocol's; there is nothing to sweep
+        """Make the storage usable, with what it held when it was closed."""
+        self._open = True
+
+    async def close(self) -> None:
+        """Refuse further use until it is opened again."""
+        self._open = False
+
+    # submit
+
+    async def insert(self, submission: NewSubmission) -> tuple[Submission, ...]:
+        """Store a submission; one receipt per recipient, in order."""
+        return self._state.insert(submission)
+
+    async def content(self, base_id: int) -> StoredContent | None:
+        """Return the content of a submission; None when no queued message needs it any more."""
+        return self._state.contents.get(base_id)
+
+    # work
+
+    async def register_worker(self, identity: str, *, now: datetime, lease: timedelta) -> int:
+        """Register a worker and return its id, larger than any before it."""
+        state = self._state
+        id_ = state.next_worker
+        state.next_worker += 1
+        state.workers[id_] = WorkerInfo(id=id_, identity=identity, lease_until=now + lease)
+        return id_
+
+    async def workers(self) -> tuple[WorkerInfo, ...]:
+        """Return the registered workers in order of id."""
+        return tuple(self._state.workers.values())
+
+    async def renew(self, worker: int, *, now: datetime, lease: timedelta) -> bool:
+        """Extend the lease to `now + lease`; False when it was taken back."""
+        workers = self._state.workers
+        if worker not in workers:
+            return False
+        workers[worker] = replace(workers[worker], lease_until=now + lease)
+        return True
+
+    async def take_back(
+        self, *, now: datetime, dead: Sequence[int] = (), hold_interrupted: bool = False
+    ) -> tuple[int, ...]:
+        """Unregister workers whose lease has run out and those in `dead`; return their ids."""
+        state = self._state
+        gone = [w.id for w in state.workers.values() if w.lease_until <= now or w.id in dead]
+        state.end_workers(gone, now=now, hold_interrupted=hold_interrupted)
+        return tuple(gone)
+
+    async def unregister_worker(self, worker: int, *, now: datetime) -> None:
+        """End a worker; what it still owns is treated as `take_back` does."""
+        state = self._state
+        state.end_workers([worker] if worker in state.workers else [], now=now, hold_interrupted=False)
+
+    async def claim(self, worker: int, request: ClaimRequest) -> ClaimResult:
+        """Claim due messages: destinations in order of their turns, a few messages of each."""
+        return self._state.claim(worker, request)
+
+    async def settle(self, worker: int, settlements: Sequence[Settlement], *, now: datetime) -> frozenset[int]:
+        """Settle claimed messages; return the ids this worker no longer owned (left untouched)."""
+        state = self._state
+        lost: set[int] = set()
+        for settlement in settlements:
+            id_ = settlement.message.id
+            if state.owner.get(id_) == worker:
+                self._settle_one(settlement, state.messages[id_], now)
+            else:
+                lost.add(id_)
+        return frozenset(lost)
+
+    def _settle_one(self, settlement: Settlement, stored: Message, now: datetime) -> None:
+        # `stored` may have been held, moved or given another transport since it was claimed: that stays.
+        state = self._state
+        match settlement:
+            case Retry(result=result):
+                held = stored.hold or settlement.hold
+                results = (*stored.results, result)
+                state.put_back(replace(stored, next_attempt=settlement.next_attempt, hold=held, results=results))
+                if settlement.delayed:
+                    state.log(EventType.DELAYED, stored, result, now)
+            case Retire(result=result):
+                state.retire(stored, result, settlement.event, now=now, keep_until=settlement.keep_until)
+            case GiveBack():
+                before = state.before[stored.id]
+                state.put_back(replace(stored, attempts=before.attempts, last_attempt=before.last_attempt))
+            case Quarantine(result=result):
+                results = (*stored.results, result)
+                state.put_back(replace(stored, hold=True, quarantine=result.text, results=results))
+                state.log(EventType.QUARANTINED, stored, result, now)
+            case _:
+                assert_never(settlement)
+
+    async def next_due(self) -> datetime | None:
+        """Return the earliest turn of any destination; None when nothing waits."""
+        return self._state.earliest_turn(self._state.destinations)
+
+    # look
+
+    async def get(self, id_: int) -> Message | None:
+        """Return a queued message."""
+        return self._state.messages.get(id_)
+
+    async def get_retired(self, id_: int) -> Retired | None:
+        """Return a message of the history."""
+        return self._state.retired.get(id_)
+
+    async def list_messages(
+        self, where: MessageFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
+    ) -> Page[Message]:
+        """Return one page of queued messages."""
+        keys: dict[Sort, Callable[[Message], datetime]] = {
+            Sort.QUEUED: lambda m: m.queued,
+            Sort.NEXT_ATTEMPT: lambda m: m.next_attempt,
+            Sort.LAST_ACTIVITY: lambda m: m.last_attempt or m.queued,
+        }
+        return _page(self._matching(where), keys, sort=sort, descending=descending, limit=limit, after=after)
+
+    async def count_messages(self, where: MessageFilter) -> int:
+        """Count queued messages."""
+        return len(self._matching(where))
+
+    async def list_retired(
+        self, where: HistoryFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
+    ) -> Page[Retired]:
+        """Return one page of the history."""
+        keys: dict[Sort, Callable[[Retired], datetime]] = {
+            Sort.QUEUED: lambda r: r.queued,
+            Sort.LAST_ACTIVITY: lambda r: r.finished,
+        }
+        rows = [retired for retired in self._state.retired.values() if where.matches(retired)]
+        return _page(rows, keys, sort=sort, descending=descending, limit=limit, after=after)
+
+    async def count_retired(self, where: HistoryFilter) -> int:
+        """Count messages of the history."""
+        return sum(where.matches(retired) for retired in self._state.retired.values())
+
+    async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
+        """Return events with an id over `after`, in order."""
+        return tuple([event for event in self._state.events if event.id > after][:limit])
+
+    # operate
+
+    async def set_hold(self, where: MessageFilter, *, hold: bool) -> int:
+        """Hold or release; releasing also clears a quarantine."""
+        if hold:
+            return len(self._change(where, lambda m: replace(m, hold=True)))
+        return self._change_and_wake(where, lambda m: replace(m, hold=False, quarantine=""))
+
+    async def set_next_attempt(self, where: MessageFilter, at: datetime) -> int:
+        """Set the next attempt."""
+        return self._change_and_wake(where, lambda m: replace(m, next_attempt=at))
+
+    async def add_next_attempt(self, where: MessageFilter, delay: timedelta) -> int:
+        """Move each message's next attempt by `delay`."""
+        return self._change_and_wake(where, lambda m: replace(m, next_attempt=m.next_attempt + delay))
+
+    async def set_transport(self, where: MessageFilter, transport: str | None) -> int:
+        """Set or clear the transport."""
+        return len(self._change(where, lambda m: replace(m, transport=transport)))
+
+    async def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> int:
+        """Set what the messages ask of TLS."""
+        return len(self._change(where, lambda m: replace(m, require_tls=require_tls)))
+
+    async def retire(
+        self, where: MessageFilter, *, event: EventType, text: str, now: datetime, keep: Mapping[str, timedelta]
+    ) -> int:
+        """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result."""
+        matching = self._matching(where)
+        result = AttemptResult(attempt=0, kind=ResultKind.CANCELED, started=now, text=text)
+        for message in matching:
+            retention = keep.get(message.account, keep.get("", timedelta(0)))
+            self._state.retire(message, result, event, now=now, keep_until=now + retention)
+        return len(matching)
+
+    async def hold_rules(self) -> tuple[HoldRule, ...]:
+        """Return the hold rules in order of id."""
+        return tuple(self._state.rules.values())
+
+    async def add_hold_rule(self, rule: HoldRule) -> tuple[HoldRule, int]:
+        """Add a rule unless there is an equal one, and hold what matches; return both rule and number held."""
+        state = self._state
+        known = [old for old in state.rules.values() if old == rule]
+        if not known:
+            known = [replace(rule, id=state.next_rule)]
+            state.next_rule += 1
+            state.rules[known[0].id] = known[0]
+        held = 0
+        for m in list(state.messages.values()):
+            domains = {"sender_domain": m.sender_domain, "recipient_domain": m.recipient_domain}
+            if not m.hold and hold.matches(rule, account=m.account, **domains):
+                state.messages[m.id] = replace(m, hold=True)
+                held += 1
+        return known[0], held
+
+    async def remove_hold_rule(self, rule_id: int) -> bool:
+        """Remove a rule; releases nothing. False when there was none."""
+        return self._state.rules.pop(rule_id, None) is not None
+
+    async def purge(self, *, now: datetime, events_before: datetime) -> int:
+        """Delete history past its `keep_until` and events before a time, a bounded number a call; return how many."""
+        state = self._state
+        retired = sorted((r for r in state.retired.values() if r.keep_until <= now), key=lambda r: (r.keep_until, r.id))
+        events = [event for event in state.events if event.at < events_before]
+        for row in retired[:PURGE_MAX]:
+            del state.retired[row.id]
+        for event in events[:PURGE_MAX]:
+            state.events.remove(event)
+        purged = len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX])
+        if purged < PURGE_MAX:
+            state.prune_destinations()
+        return purged
+
+    # inside
+
+    def _matching(self, where: MessageFilter) -> list[Message]:
+        return [message for message in self._state.messages.values() if where.matches(message)]
+
+    def _change(self, where: MessageFilter, change: Callable[[Message], Message]) -> list[Message]:
+        changed = [change(message) for message in self._matching(where)]
+        self._state.messages |= {message.id: message for message in changed}
+        return changed
+
+    def _change_and_wake(self, where: MessageFilter, change: Callable[[Message], Message]) -> int:
+        changed = self._change(where, change)
+        for message in changed:
+            self._state.lower_turn(message)
+        return len(changed)
+
+
+def _page(
+    rows: Iterable[R],
+    keys: Mapping[Sort, Callable[[R], datetime]],
+    *,
+    sort: Sort,
+    descending: bool,
+    limit: int,
+    after: Cursor | None,
+) -> Page[R]:
+    if sort not in keys:
+        raise InvalidFilter(f"cannot sort by {sort.value!r} here; known: {', '.join(keys)}")
+    if after is not None and (after.sort, after.descending) != (sort, descending):
+        raise InvalidFilter("the cursor belongs to a listing in another order")
+
+    def place(row: R) -> tuple[int, int]:
+        return (keys[sort](row) - EPOCH) // MICROSECOND, row.id
+
+    ordered = sorted(rows, key=place, reverse=descending)
+    if after is not None:
+        seen = (after.key, after.id)
+        ordered = [row for row in ordered if (place(row) < seen if descending else place(row) > seen)]
+    items = tuple(ordered[:limit])
+    if len(ordered) <= limit:
+        return Page(items=items, next=None)
+    key, id_ = place(items[-1])
+    return Page(items=items, next=Cursor(sort=sort, descending=descending, key=key, id=id_))
