@@ -63,6 +63,14 @@ def test_a_module_says_what_it_is_for(name: str) -> None:
     assert (import_module(name).__doc__ or "").strip()
 
 
+@pytest.mark.parametrize("name", modules())
+def test_a_module_has_the_names_it_exports(name: str) -> None:
+    module = import_module(name)
+    exported = getattr(module, "__all__", [])
+    assert [each for each in exported if not hasattr(module, each)] == []
+    assert set(exported) <= set(dir(module))
+
+
 def loaded_by(statement: str) -> set[str]:
     """Return the top-level modules that `statement` loads in a fresh interpreter."""
     program = f"import sys\nbefore = set(sys.modules)\n{statement}\nprint(*set(sys.modules) - before)"
