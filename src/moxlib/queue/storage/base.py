@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.storage.content import ContentDirectory
 from moxlib.queue.types import (
     AttemptResult,
     Event,
@@ -30,6 +31,7 @@ from moxlib.queue.types import (
 )
 
 __all__ = [
+    "CLAIM_BODY_MAX",
     "Claim",
     "ClaimRequest",
     "ClaimResult",
@@ -42,6 +44,10 @@ __all__ = [
     "Storage",
     "WorkerInfo",
 ]
+
+CLAIM_BODY_MAX = (
+    16 * 1024
+)  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +157,11 @@ Settlement = Retry | Retire | GiveBack | Quarantine
 class Storage(Protocol):
     """One queue's durable state. All methods may be called concurrently from one event loop."""
 
+    @property
+    def content_directory(self) -> ContentDirectory | None:
+        """Where large content goes as files; None: all content goes with its submission."""
+        ...
+
     async def open(self, now: datetime) -> None:
         """Open or create the storage, migrate its schema, sweep content that nothing refers to.
 
@@ -166,7 +177,10 @@ class Storage(Protocol):
     # submit
 
     async def insert(self, submission: NewSubmission) -> tuple[Submission, ...]:
-        """Store a submission; one receipt per recipient, in order. Hold rules are applied in the same transaction."""
+        """Store a submission; one receipt per recipient, in order. Hold rules are applied in the same transaction.
+
+        Ids count up from 1 in one sequence for all messages; the base id is the id of the first recipient's message.
+        """
         ...
 
     async def content(self, base_id: int) -> StoredContent | None:
@@ -205,8 +219,9 @@ class Storage(Protocol):
         """Claim due messages fairly: destinations in turn, a few messages of each, at a cost that stays flat.
 
         Journals each attempt: `attempts` one more, `last_attempt` = now, owner = worker. For each destination the
-        worker gets at most `limit - slots of the other workers` delivery slots, and no more than its share of them among
-        the registered workers (`max(1, limit // number of workers)`); with none free, the turn moves one second on.
+        worker gets at most `limit - slots of the other workers` delivery slots, and no more than its share of them
+        among the registered workers (`max(1, limit // number of workers)`); with none free, the turn moves one second
+        on.
         A worker that is not registered claims nothing.
         """
         ...

@@ -1,0 +1,245 @@
+"""Message content: small in the database row, large in a file beside the database.
+
+A file is written under a temporary name, fsynced, linked to its own name, and its directory is fsynced, all before
+the row that names it is committed. Until the writer knows how the commit went it holds a lock on the file, so that the
+sweep of another process leaves it alone; the lock goes with the process, so what a crash left behind is swept.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from moxlib.moxio import link_or_copy, sync_dir
+from moxlib.queue.errors import ContentDamaged, MessageTooLarge
+from moxlib.queue.types import StoredContent
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows: nothing is locked there, so nothing younger than a day is swept
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["ContentDirectory", "ContentWriter", "MessageContent"]
+
+CHUNK = 256 * 1024  # bytes read at once: large enough to stream, small enough that a thousand streams fit in memory
+UNLOCKED_AGE = 86_400.0  # seconds; where files cannot be locked, younger ones may belong to a running submit
+
+
+class ContentWriter:
+    """Takes one message's content piece by piece, and keeps it in memory or in a file, as its size asks.
+
+    Use it in a `with` block around the commit: at its end the lock is released, and the file removed if the block
+    raised (unless it was cancelled, for then the commit may still happen).
+    """
+
+    def __init__(self, directory: "ContentDirectory | None", *, inline_max: int, max_size: int) -> None:
+        self._directory = directory
+        self._inline_max = inline_max
+        self._max_size = max_size
+        self._hash = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._file: BinaryIO | None = None
+        self._temporary: Path | None = None
+        self._name = ""
+
+    def write(self, data: bytes) -> None:
+        """Take the next piece.
+
+        Raises:
+            MessageTooLarge: the content passes `max_size` bytes.
+        """
+        self._size += len(data)
+        if self._size > self._max_size:
+            raise MessageTooLarge(self._max_size)
+        self._hash.update(data)
+        if self._file is None:
+            self._pieces.append(data)
+            if self._size > self._inline_max and self._directory is not None:
+                self._spill(self._directory)
+        else:
+            self._file.write(data)
+
+    def finish(self) -> StoredContent:
+        """Make the content durable (a file: fsynced, linked, directory fsynced) and return where it lies."""
+        digest = self._hash.digest()
+        if self._file is None or self._temporary is None or self._directory is None:
+            return StoredContent(size=self._size, sha256=digest, body=b"".join(self._pieces))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._name = self._temporary.stem
+        target = self._directory.path / self._name
+        link_or_copy(target, self._temporary)
+        if not target.samefile(self._temporary):  # copied: the lock must move to the copy
+            locked = target.open("rb")
+            _lock(locked)
+            self._file.close()
+            self._file = locked
+        self._temporary.unlink()
+        self._temporary = None
+        sync_dir(self._directory.path)
+        return StoredContent(size=self._size, sha256=digest, file=self._name)
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, class_: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        """Release the lock; remove the file when the submission failed."""
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+        elif self._name and self._directory is not None and isinstance(error, Exception):
+            self._directory.remove(self._name)
+        if self._file is not None:
+            self._file.close()
+
+    def _spill(self, directory: "ContentDirectory") -> None:
+        directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._temporary = directory.path / f"{secrets.token_hex(16)}.tmp"
+        descriptor = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        self._file = os.fdopen(descriptor, "w+b")
+        _lock(self._file)
+        self._file.write(b"".join(self._pieces))
+        self._pieces.clear()
+
+
+class ContentDirectory:
+    """The directory of a queue's large contents."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def remove(self, name: str) -> None:
+        """Remove a file that no row refers to any more. Idempotent."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def sweep(self, referenced: Callable[[], Iterable[str]], *, now: datetime) -> tuple[str, ...]:
+        """Remove what no row refers to and no running submit is writing; return the names.
+
+        Args:
+            referenced: asks the database for the names that rows refer to; asked again once the candidates are locked,
+                as a submit may have committed in between.
+            now: the time; it matters only where files cannot be locked.
+        """
+        if not self.path.is_dir():
+            return ()
+        known = set(referenced())
+        locked = {
+            path.name: file
+            for path in sorted(self.path.iterdir())
+            if path.name not in known and path.is_file() and (file := _try_lock(path, now)) is not None
+        }
+        try:
+            known = set(referenced()) if locked else known
+            swept = tuple(name for name in locked if name not in known)
+            for name in swept:
+                self.remove(name)
+        finally:
+            for file in locked.values():
+                file.close()
+        return swept
+
+
+def _lock(file: BinaryIO) -> None:
+    if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_SH)
+
+
+def _try_lock(path: Path, now: datetime) -> BinaryIO | None:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif path.stat().st_mtime > now.timestamp() - UNLOCKED_AGE:  # pragma: no cover - Windows
+            file.close()
+            return None
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+class MessageContent:
+    """What a transport sends: the message's prefix, then its stored content."""
+
+    __slots__ = ("_directory", "_prefix", "_stored")
+
+    def __init__(self, prefix: bytes, stored: StoredContent, directory: ContentDirectory | None) -> None:
+        self._prefix = prefix
+        self._stored = stored
+        self._directory = directory
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self._prefix) + self._stored.size
+
+    @property
+    def data(self) -> bytes | None:
+        """All of it, when it lies in the row; else None."""
+        body = self._stored.body
+        return None if body is None else self._prefix + body
+
+    async def verify(self) -> None:
+        """Read all of it once, before anything is sent.
+
+        Raises:
+            ContentDamaged: it is missing, cut short or altered.
+        """
+        stored = self._stored
+        if stored.body is not None:
+            if len(stored.body) != stored.size or hashlib.sha256(stored.body).digest() != stored.sha256:
+                raise ContentDamaged("the stored content does not match its length and SHA-256")
+            return
+        await asyncio.to_thread(self._verify_file)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Stream it from the start.
+
+        Raises:
+            ContentDamaged: the file is gone, or its length has changed.
+        """
+        if self._stored.body is not None:
+            yield self._prefix + self._stored.body
+            return
+        if self._prefix:
+            yield self._prefix
+        file = await asyncio.to_thread(self._open)
+        try:
+            left = self._stored.size
+            while left > 0:
+                chunk = await asyncio.to_thread(file.read, min(CHUNK, left))
+                if not chunk:
+                    raise ContentDamaged(f"content file {self._stored.file} ends {left} bytes too early")
+                left -= len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    def _open(self) -> BinaryIO:
+        if self._directory is None or self._stored.file is None:
+            raise ContentDamaged("the content lies in a file, and this storage has no directory for files")
+        try:
+            return (self._directory.path / self._stored.file).open("rb")
+        except OSError as error:
+            text = f"content file {self._stored.file} cannot be read: {error.strerror or error}"
+            raise ContentDamaged(text) from error
+
+    def _verify_file(self) -> None:
+        with self._open() as file:
+            try:
+                size, digest = 0, hashlib.sha256()
+                while chunk := file.read(CHUNK):
+                    size += len(chunk)
+                    digest.update(chunk)
+            except OSError as error:
+                raise ContentDamaged(f"content file {self._stored.file} cannot be read: {error}") from error
+        if size != self._stored.size or digest.digest() != self._stored.sha256:
+            raise ContentDamaged(f"content file {self._stored.file} does not match its length and SHA-256")

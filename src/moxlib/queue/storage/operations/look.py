@@ -1,0 +1,141 @@
+"""Reading: single messages, pages, counts, rules, events. Nothing here writes."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.storage.operations.rows import (
+    EVENT_COLUMNS,
+    MESSAGE_COLUMNS,
+    MESSAGE_TABLES,
+    RETIRED_COLUMNS,
+    RETIRED_TABLES,
+    event_of,
+    hold_rule_of,
+    message_of,
+    retired_of,
+)
+from moxlib.queue.storage.operations.where import (
+    Conditions,
+    message_conditions,
+    message_key,
+    page_clause,
+    retired_conditions,
+    retired_key,
+)
+from moxlib.queue.storage.tx import Row, Tx
+from moxlib.queue.types import Event, HoldRule, Message, Retired, StoredContent
+
+__all__ = [
+    "content",
+    "content_files",
+    "count_messages",
+    "count_retired",
+    "events",
+    "get",
+    "get_retired",
+    "hold_rules",
+    "list_messages",
+    "list_retired",
+]
+
+T = TypeVar("T")
+
+CONTENT = """SELECT s.size, c.sha256, c.body, c.file FROM moxlib_content c
+    JOIN moxlib_submission s ON s.id = c.submission WHERE c.submission = ?"""
+CONTENT_FILES = "SELECT file FROM moxlib_content WHERE file IS NOT NULL"
+GET = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
+GET_RETIRED = f"SELECT {RETIRED_COLUMNS} FROM {RETIRED_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
+EVENTS = f"SELECT {EVENT_COLUMNS} FROM moxlib_event WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - constants only
+HOLD_RULES = "SELECT id, account, sender_domain, recipient_domain FROM moxlib_hold_rule ORDER BY id"
+
+
+def content(tx: Tx, base_id: int) -> StoredContent | None:
+    """Return where a submission's content lies."""
+    for size, sha256, body, file in tx.query(CONTENT, (base_id,)):
+        return StoredContent(size=size, sha256=sha256, body=body, file=file)
+    return None
+
+
+def content_files(tx: Tx) -> frozenset[str]:
+    """Return the names of all content files that are referred to."""
+    return frozenset(file for (file,) in tx.query(CONTENT_FILES))
+
+
+def get(tx: Tx, id_: int) -> Message | None:
+    """Return a queued message."""
+    for row in tx.query(GET, (id_,)):
+        return message_of(row)
+    return None
+
+
+def get_retired(tx: Tx, id_: int) -> Retired | None:
+    """Return a message of the history."""
+    for row in tx.query(GET_RETIRED, (id_,)):
+        return retired_of(row)
+    return None
+
+
+def list_messages(
+    tx: Tx, where: MessageFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
+) -> Page[Message]:
+    """Return one page of queued messages."""
+    key = message_key(sort)
+    conditions = message_conditions(where)
+    order = page_clause(conditions, key, descending=descending, after=after)
+    sql = f"SELECT {MESSAGE_COLUMNS}, {key} FROM {MESSAGE_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
+    return _page(tx, sql, conditions, message_of, sort, descending=descending, limit=limit)
+
+
+def count_messages(tx: Tx, where: MessageFilter) -> int:
+    """Count queued messages."""
+    return _count(tx, MESSAGE_TABLES, message_conditions(where))
+
+
+def list_retired(
+    tx: Tx, where: HistoryFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
+) -> Page[Retired]:
+    """Return one page of the history."""
+    key = retired_key(sort)
+    conditions = retired_conditions(where)
+    order = page_clause(conditions, key, descending=descending, after=after)
+    sql = f"SELECT {RETIRED_COLUMNS}, {key} FROM {RETIRED_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
+    return _page(tx, sql, conditions, retired_of, sort, descending=descending, limit=limit)
+
+
+def count_retired(tx: Tx, where: HistoryFilter) -> int:
+    """Count messages of the history."""
+    return _count(tx, RETIRED_TABLES, retired_conditions(where))
+
+
+def _count(tx: Tx, tables: str, conditions: Conditions) -> int:
+    rows = tx.query(f"SELECT count(*) FROM {tables} WHERE {conditions.sql}", conditions.params)  # noqa: S608
+    count: int = rows[0][0]
+    return count
+
+
+def _page(
+    tx: Tx,
+    sql: str,
+    conditions: Conditions,
+    item_of: Callable[[Row], T],
+    sort: Sort,
+    *,
+    descending: bool,
+    limit: int,
+) -> Page[T]:
+    rows = tx.query(sql, (*conditions.params, limit + 1))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    cursor = Cursor(sort=sort, descending=descending, key=rows[-1][-1], id=rows[-1][0]) if more else None
+    return Page(items=tuple(item_of(row[:-1]) for row in rows), next=cursor)
+
+
+def events(tx: Tx, *, after: int, limit: int) -> tuple[Event, ...]:
+    """Return events after a cursor, in order."""
+    return tuple(event_of(row) for row in tx.query(EVENTS, (after, limit)))
+
+
+def hold_rules(tx: Tx) -> tuple[HoldRule, ...]:
+    """Return the hold rules in order of id."""
+    return tuple(hold_rule_of(row) for row in tx.query(HOLD_RULES))

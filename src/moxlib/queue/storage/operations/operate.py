@@ -1,0 +1,153 @@
+"""What operators do to the queue: hold, release, reschedule, drop, fail, hold rules, and keeping the history short."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from moxlib.queue.selection import MessageFilter
+from moxlib.queue.storage.operations.destination import lower_turns_of
+from moxlib.queue.storage.operations.rows import (
+    MESSAGE_COLUMNS,
+    MESSAGE_TABLES,
+    dump_results,
+    hold_rule_of,
+    message_of,
+    micros,
+)
+from moxlib.queue.storage.operations.settle import DELETE_SUBMISSION, DropFile, event_row, insert_events, retire_rows
+from moxlib.queue.storage.operations.where import message_conditions
+from moxlib.queue.storage.tx import Tx, Value
+from moxlib.queue.types import AttemptResult, EventType, HoldRule, RequireTLS, ResultKind
+
+__all__ = [
+    "add_hold_rule",
+    "add_next_attempt",
+    "purge",
+    "remove_hold_rule",
+    "retire",
+    "set_hold",
+    "set_next_attempt",
+    "set_require_tls",
+    "set_transport",
+]
+
+FIND_RULE = """SELECT id, account, sender_domain, recipient_domain FROM moxlib_hold_rule
+    WHERE account = ? AND sender_domain = ? AND recipient_domain = ?"""
+ADD_RULE = "INSERT INTO moxlib_hold_rule (account, sender_domain, recipient_domain) VALUES (?, ?, ?)"
+REMOVE_RULE = "DELETE FROM moxlib_hold_rule WHERE id = ?"
+HOLD_MATCHING = """UPDATE moxlib_message SET hold = 1 WHERE hold = 0 AND (? = '' OR recipient_domain = ?)
+    AND submission IN (SELECT id FROM moxlib_submission
+        WHERE (? = '' OR account = ?) AND (? = '' OR sender_domain = ?))"""
+PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
+    (SELECT id FROM moxlib_retired WHERE keep_until <= ? ORDER BY keep_until LIMIT ?) RETURNING submission"""
+PURGE_EVENTS = """DELETE FROM moxlib_event WHERE id IN
+    (SELECT id FROM moxlib_event WHERE at < ? ORDER BY at LIMIT ?)"""
+IDLE_DESTINATIONS = "SELECT count(*) FROM moxlib_destination WHERE turn IS NULL"
+PRUNE_DESTINATIONS = """DELETE FROM moxlib_destination WHERE turn IS NULL
+    AND id NOT IN (SELECT destination FROM moxlib_slot)
+    AND id NOT IN (SELECT destination FROM moxlib_message WHERE hold = 1 OR owner IS NOT NULL)"""
+
+MAX_IDLE_DESTINATIONS = 10_000  # kept for their next message; pruning reads the whole queue once, so it is put off
+PURGE_BATCH = 1000  # rows a call: a few milliseconds, so that purging never stands in the way of a submit
+
+
+def _select_ids(tx: Tx, where: MessageFilter) -> list[int]:
+    conditions = message_conditions(where)
+    sql = f"SELECT m.id FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id"  # noqa: S608 - values are parameters
+    return [id_ for (id_,) in tx.query(sql, conditions.params)]
+
+
+def _update(tx: Tx, ids: list[int], assignments: str, *params: Value) -> int:
+    sql = f"UPDATE moxlib_message SET {assignments} WHERE id = ?"  # noqa: S608 - assignments are constants below
+    tx.executemany(sql, [(*params, id_) for id_ in ids])
+    return len(ids)
+
+
+def set_hold(tx: Tx, where: MessageFilter, *, hold: bool) -> int:
+    """Hold or release; returns how many changed. Releasing lifts a quarantine."""
+    conditions = message_conditions(where)
+    conditions.add("m.hold <> ?", int(hold))
+    sql = f"SELECT m.id FROM {MESSAGE_TABLES} WHERE {conditions.sql}"  # noqa: S608 - values are parameters
+    ids = [id_ for (id_,) in tx.query(sql, conditions.params)]
+    if hold:
+        return _update(tx, ids, "hold = 1")
+    _update(tx, ids, "hold = 0, quarantine = ''")
+    lower_turns_of(tx, ids)
+    return len(ids)
+
+
+def set_next_attempt(tx: Tx, where: MessageFilter, at: datetime) -> int:
+    """Set the next attempt."""
+    ids = _select_ids(tx, where)
+    _update(tx, ids, "next_attempt = ?", micros(at))
+    lower_turns_of(tx, ids)
+    return len(ids)
+
+
+def add_next_attempt(tx: Tx, where: MessageFilter, delay: timedelta) -> int:
+    """Move each message's next attempt."""
+    ids = _select_ids(tx, where)
+    _update(tx, ids, "next_attempt = next_attempt + ?", delay // timedelta(microseconds=1))
+    lower_turns_of(tx, ids)
+    return len(ids)
+
+
+def set_transport(tx: Tx, where: MessageFilter, transport: str | None) -> int:
+    """Set or clear the transport."""
+    return _update(tx, _select_ids(tx, where), "transport = ?", transport)
+
+
+def set_require_tls(tx: Tx, where: MessageFilter, require_tls: RequireTLS) -> int:
+    """Set what the messages ask of TLS."""
+    return _update(tx, _select_ids(tx, where), "require_tls = ?", require_tls.value)
+
+
+def retire(
+    tx: Tx,
+    where: MessageFilter,
+    *,
+    event: EventType,
+    text: str,
+    now: datetime,
+    keep: Mapping[str, timedelta],
+    drop_file: DropFile,
+) -> int:
+    """Drop or fail messages; returns how many."""
+    at = micros(now)
+    conditions = message_conditions(where)
+    sql = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id"  # noqa: S608
+    messages = [message_of(row) for row in tx.query(sql, conditions.params)]
+    result = AttemptResult(attempt=0, kind=ResultKind.CANCELED, started=now, text=text)
+    kept = []
+    for message in messages:
+        until = micros(now + keep.get(message.account, keep.get("", timedelta(0))))
+        if until > at:
+            kept.append((at, until, event.value, dump_results((*message.results, result)), message.id))
+    retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
+    insert_events(tx, [event_row(message, event, result, at) for message in messages])
+    return len(messages)
+
+
+def add_hold_rule(tx: Tx, rule: HoldRule) -> tuple[HoldRule, int]:
+    """Add a rule and hold what matches; an equal rule is returned as it is, and applied again."""
+    key = (rule.account, rule.sender_domain, rule.recipient_domain)
+    if not tx.query(FIND_RULE, key):
+        tx.execute(ADD_RULE, key)
+    stored = hold_rule_of(tx.query(FIND_RULE, key)[0])
+    domain, account, sender = rule.recipient_domain, rule.account, rule.sender_domain
+    held = tx.execute(HOLD_MATCHING, (domain, domain, account, account, sender, sender))
+    return stored, held
+
+
+def remove_hold_rule(tx: Tx, rule_id: int) -> bool:
+    """Remove a rule; releases nothing."""
+    return tx.execute(REMOVE_RULE, (rule_id,)) == 1
+
+
+def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
+    """Delete history and events that are past their time, a batch a call; returns how many."""
+    gone = tx.query(PURGE_RETIRED, (micros(now), PURGE_BATCH))
+    tx.executemany(DELETE_SUBMISSION, sorted(set(gone)))
+    purged = len(gone) + tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
+    if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:
+        tx.execute(PRUNE_DESTINATIONS)
+    return purged

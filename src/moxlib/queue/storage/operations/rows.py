@@ -1,0 +1,254 @@
+"""Rows to data and back: times as microseconds, results and extra as JSON."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from moxlib.queue.storage.tx import Row
+from moxlib.queue.types import (
+    NO_EXTRA,
+    AttemptResult,
+    Event,
+    EventType,
+    HoldRule,
+    Message,
+    RequireTLS,
+    ResultKind,
+    Retired,
+)
+
+__all__ = [
+    "EVENT_COLUMNS",
+    "MESSAGE_COLUMNS",
+    "MESSAGE_TABLES",
+    "RETIRED_COLUMNS",
+    "RETIRED_TABLES",
+    "dump_extra",
+    "dump_results",
+    "event_of",
+    "hold_rule_of",
+    "message_of",
+    "micros",
+    "moment",
+    "retired_of",
+]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_POLICY = RequireTLS.POLICY
+_KINDS = {kind.value: kind for kind in ResultKind}
+
+
+def micros(moment: datetime) -> int:
+    """Return microseconds since 1970. Exact: a float's spacing at today's seconds is a quarter of a microsecond."""
+    return round(moment.timestamp() * 1e6)
+
+
+def moment(micros: int) -> datetime:
+    """Return the aware UTC datetime of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def dump_extra(extra: Mapping[str, str]) -> str:
+    """Return a string map as JSON."""
+    return json.dumps(dict(extra), ensure_ascii=False, separators=(",", ":")) if extra else "{}"
+
+
+def _load_extra(text: str) -> Mapping[str, str]:
+    return MappingProxyType(json.loads(text)) if text != "{}" else NO_EXTRA
+
+
+def dump_results(results: tuple[AttemptResult, ...]) -> str:
+    """Return attempt results as JSON, an array each."""
+    return json.dumps(
+        [
+            [
+                r.attempt,
+                r.kind.value,
+                micros(r.started),
+                r.duration // timedelta(microseconds=1),
+                r.code,
+                r.enhanced,
+                r.text,
+                r.transport,
+                r.peer,
+            ]
+            for r in results
+        ],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def load_results(text: str) -> tuple[AttemptResult, ...]:
+    """Read attempt results back."""
+    if text == "[]":
+        return ()
+    return tuple(
+        AttemptResult(
+            attempt=attempt,
+            kind=_KINDS[kind],
+            started=moment(started),
+            duration=timedelta(microseconds=duration),
+            code=code,
+            enhanced=enhanced,
+            text=text,
+            transport=transport,
+            peer=peer,
+        )
+        for attempt, kind, started, duration, code, enhanced, text, transport, peer in json.loads(text)
+    )
+
+
+MESSAGE_TABLES = """moxlib_message m
+    JOIN moxlib_submission s ON s.id = m.submission
+    JOIN moxlib_destination d ON d.id = m.destination"""
+
+MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m.recipient, m.recipient_domain, d.name,
+    s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt, m.last_attempt, m.owner, m.results, s.size,
+    s.message_id, s.subject, s.prefix, s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule,
+    m.quarantine, s.extra"""
+
+
+def message_of(row: Row) -> Message:
+    """Return the message of a row of `MESSAGE_COLUMNS`."""
+    (
+        id_,
+        submission,
+        account,
+        sender,
+        sender_domain,
+        recipient,
+        recipient_domain,
+        destination,
+        queued,
+        hold,
+        attempts,
+        max_attempts,
+        next_attempt,
+        last_attempt,
+        owner,
+        results,
+        size,
+        message_id,
+        subject,
+        prefix,
+        needs_8bit,
+        needs_smtputf8,
+        require_tls,
+        transport,
+        schedule,
+        quarantine,
+        extra,
+    ) = row
+    return Message(
+        id=id_,
+        base_id=submission,
+        account=account,
+        sender=sender,
+        sender_domain=sender_domain,
+        recipient=recipient,
+        recipient_domain=recipient_domain,
+        destination=destination,
+        queued=moment(queued),
+        hold=bool(hold),
+        attempts=attempts,
+        max_attempts=max_attempts,
+        next_attempt=moment(next_attempt),
+        last_attempt=None if last_attempt is None else moment(last_attempt),
+        in_flight=owner is not None,
+        results=load_results(results),
+        size=size,
+        message_id=message_id,
+        subject=subject,
+        prefix=prefix,
+        needs_8bit=bool(needs_8bit),
+        needs_smtputf8=bool(needs_smtputf8),
+        require_tls=_POLICY if require_tls == "policy" else RequireTLS(require_tls),
+        transport=transport,
+        schedule=schedule,
+        quarantine=quarantine,
+        extra=_load_extra(extra),
+    )
+
+
+RETIRED_TABLES = "moxlib_retired m JOIN moxlib_submission s ON s.id = m.submission"
+
+RETIRED_COLUMNS = """m.id, m.submission, s.account, s.sender, m.recipient, m.destination, s.queued, m.finished,
+    m.keep_until, m.event, m.attempts, m.max_attempts, m.last_attempt, m.results, s.size, s.message_id, s.subject,
+    m.require_tls, m.transport, s.schedule, s.extra"""
+
+
+def retired_of(row: Row) -> Retired:
+    """Return the retired message of a row of `RETIRED_COLUMNS`."""
+    (
+        id_,
+        submission,
+        account,
+        sender,
+        recipient,
+        destination,
+        queued,
+        finished,
+        keep_until,
+        event,
+        attempts,
+        max_attempts,
+        last_attempt,
+        results,
+        size,
+        message_id,
+        subject,
+        require_tls,
+        transport,
+        schedule,
+        extra,
+    ) = row
+    return Retired(
+        id=id_,
+        base_id=submission,
+        account=account,
+        sender=sender,
+        recipient=recipient,
+        destination=destination,
+        queued=moment(queued),
+        finished=moment(finished),
+        keep_until=moment(keep_until),
+        event=EventType(event),
+        attempts=attempts,
+        max_attempts=max_attempts,
+        last_attempt=None if last_attempt is None else moment(last_attempt),
+        results=load_results(results),
+        size=size,
+        message_id=message_id,
+        subject=subject,
+        require_tls=RequireTLS(require_tls),
+        transport=transport,
+        schedule=schedule,
+        extra=_load_extra(extra),
+    )
+
+
+EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error"
+
+
+def event_of(row: Row) -> Event:
+    """Return the event of a row of `EVENT_COLUMNS`."""
+    id_, at, type_, account, message, recipient, code, enhanced, error = row
+    return Event(
+        id=id_,
+        at=moment(at),
+        type=EventType(type_),
+        account=account,
+        message=message,
+        recipient=recipient,
+        code=code,
+        enhanced=enhanced,
+        error=error,
+    )
+
+
+def hold_rule_of(row: Row) -> HoldRule:
+    """Return the hold rule of a row (id, account, sender_domain, recipient_domain)."""
+    id_, account, sender_domain, recipient_domain = row
+    return HoldRule(id=id_, account=account, sender_domain=sender_domain, recipient_domain=recipient_domain)

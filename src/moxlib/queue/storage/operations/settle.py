@@ -1,0 +1,158 @@
+"""Settling claimed messages: outcomes, history and events of many deliveries in one transaction.
+
+Whatever this worker no longer owns is left untouched: the owner is the fencing token.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
+from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
+from moxlib.queue.storage.operations.rows import dump_results, micros
+from moxlib.queue.storage.tx import CHUNK, Row, Tx, Value, placeholders
+from moxlib.queue.types import AttemptResult, EventType, Message
+
+__all__ = ["DropFile", "event_row", "insert_events", "retire_rows", "settle"]
+
+OWNED = "SELECT id, destination, hold FROM moxlib_message WHERE owner = ? AND id IN ({ids})"
+RETRY = """UPDATE moxlib_message SET owner = NULL, next_attempt = ?, hold = ?, results = ? WHERE id = ?"""
+GIVE_BACK = """UPDATE moxlib_message SET owner = NULL, attempts = attempts - 1 WHERE id = ?"""
+QUARANTINE = "UPDATE moxlib_message SET owner = NULL, hold = 1, quarantine = ?, results = ? WHERE id = ?"
+RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, event, attempts,
+        max_attempts, last_attempt, transport, require_tls, results)
+    SELECT m.id, m.submission, d.name, m.recipient, ?, ?, ?, m.attempts, m.max_attempts, m.last_attempt, m.transport,
+        m.require_tls, ?
+    FROM moxlib_message m JOIN moxlib_destination d ON d.id = m.destination WHERE m.id = ?"""
+DELETE_MESSAGE = "DELETE FROM moxlib_message WHERE id = ?"
+FILES = "SELECT submission, file FROM moxlib_content WHERE file IS NOT NULL AND submission IN ({ids})"
+DELETE_CONTENT = """DELETE FROM moxlib_content WHERE submission = ?
+    AND NOT EXISTS (SELECT 1 FROM moxlib_message m WHERE m.submission = moxlib_content.submission)"""
+HAS_CONTENT = "SELECT 1 FROM moxlib_content WHERE submission = ?"
+DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
+    AND NOT EXISTS (SELECT 1 FROM moxlib_message m WHERE m.submission = moxlib_submission.id)
+    AND NOT EXISTS (SELECT 1 FROM moxlib_retired r WHERE r.submission = moxlib_submission.id)"""
+EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+DropFile = Callable[[str], None]
+EventRow = tuple[Value, ...]
+
+
+def settle(
+    tx: Tx, worker: int, settlements: Sequence[Settlement], *, now: datetime, drop_file: DropFile
+) -> frozenset[int]:
+    """Settle what the worker owns; return the ids it no longer does. `drop_file` removes a content file."""
+    at = micros(now)
+    owned = _owned(tx, worker, [settlement.message.id for settlement in settlements])
+    lost: set[int] = set()
+    retry: list[Retry] = []
+    give_back: list[GiveBack] = []
+    retire: list[Retire] = []
+    quarantine: list[Quarantine] = []
+    for settlement in settlements:
+        if settlement.message.id not in owned:
+            lost.add(settlement.message.id)
+            continue
+        match settlement:
+            case Retire():
+                retire.append(settlement)
+            case Retry():
+                retry.append(settlement)
+            case GiveBack():
+                give_back.append(settlement)
+            case Quarantine():
+                quarantine.append(settlement)
+    _retire(tx, retire, at, drop_file)
+    _retry(tx, retry, owned, at)
+    _give_back(tx, [settlement.message.id for settlement in give_back])
+    _quarantine(tx, quarantine, at)
+    return frozenset(lost)
+
+
+def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[int, bool]]:
+    owned: dict[int, tuple[int, bool]] = {}
+    for start in range(0, len(ids), CHUNK):
+        chunk = ids[start : start + CHUNK]
+        rows = tx.query(OWNED.format(ids=placeholders(len(chunk))), (worker, *chunk))
+        owned |= {id_: (destination, bool(hold)) for id_, destination, hold in rows}
+    return owned
+
+
+def event_row(message: Message, type_: EventType, result: AttemptResult, at: int) -> EventRow:
+    """Return the event of a message's attempt; a delivery has no code and no error."""
+    account, recipient = message.account, message.recipient
+    if type_ is EventType.DELIVERED:
+        return (at, "delivered", account, message.id, recipient, 0, "", "")
+    return (at, type_.value, account, message.id, recipient, result.code, result.enhanced, result.text)
+
+
+def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:
+    """Append to the event log."""
+    tx.executemany(EVENT, rows)
+
+
+def _retire(tx: Tx, settlements: Sequence[Retire], at: int, drop_file: DropFile) -> None:
+    if not settlements:
+        return
+    kept: list[Row] = []
+    for s in settlements:
+        until = micros(s.keep_until)
+        if until > at:
+            kept.append((at, until, s.event.value, dump_results((*s.message.results, s.result)), s.message.id))
+    retire_rows(tx, kept, [(s.message.id, s.message.base_id) for s in settlements], drop_file)
+    insert_events(tx, [event_row(s.message, s.event, s.result, at) for s in settlements])
+
+
+def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], drop_file: DropFile) -> None:
+    """Move messages out of the queue, and drop what nothing refers to any more.
+
+    Args:
+        tx: the transaction.
+        kept: what goes into the history: (finished, keep until, event, results, message id).
+        gone: (message id, submission id) of all that leave the queue.
+        drop_file: removes a content file; called only once this is durable.
+    """
+    tx.executemany(RETIRE, kept)
+    tx.executemany(DELETE_MESSAGE, [(id_,) for id_, _ in gone])
+    submissions = sorted({submission for _, submission in gone})
+    files: list[Row] = []
+    for start in range(0, len(submissions), CHUNK):
+        chunk = submissions[start : start + CHUNK]
+        files += tx.query(FILES.format(ids=placeholders(len(chunk))), chunk)
+    tx.executemany(DELETE_CONTENT, [(submission,) for submission in submissions])
+    if len(kept) < len(gone):
+        tx.executemany(DELETE_SUBMISSION, [(submission,) for submission in submissions])
+    for submission, file in files:
+        if not tx.query(HAS_CONTENT, (submission,)):
+            tx.after_commit(partial(drop_file, file))
+
+
+def _retry(tx: Tx, settlements: Sequence[Retry], owned: Mapping[int, tuple[int, bool]], at: int) -> None:
+    if not settlements:
+        return
+    updates = []
+    turns: dict[int, int] = {}
+    for s in settlements:
+        destination, held = owned[s.message.id]
+        held = held or s.hold
+        due = micros(s.next_attempt)
+        updates.append((due, int(held), dump_results((*s.message.results, s.result)), s.message.id))
+        if not held:
+            turns[destination] = min(due, turns.get(destination, due))
+    tx.executemany(RETRY, updates)
+    lower_turns(tx, turns)
+    insert_events(tx, [event_row(s.message, EventType.DELAYED, s.result, at) for s in settlements if s.delayed])
+
+
+def _give_back(tx: Tx, ids: Sequence[int]) -> None:
+    tx.executemany(GIVE_BACK, [(id_,) for id_ in ids])
+    lower_turns_of(tx, ids)
+
+
+def _quarantine(tx: Tx, settlements: Sequence[Quarantine], at: int) -> None:
+    tx.executemany(
+        QUARANTINE,
+        [(s.result.text, dump_results((*s.message.results, s.result)), s.message.id) for s in settlements],
+    )
+    insert_events(tx, [event_row(s.message, EventType.QUARANTINED, s.result, at) for s in settlements])

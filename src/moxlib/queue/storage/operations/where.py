@@ -1,0 +1,111 @@
+"""Filters, sort orders and cursors as SQL. Values are always parameters, never part of the text."""
+
+from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Sort
+from moxlib.queue.storage.operations.rows import micros
+from moxlib.queue.storage.tx import Value
+
+__all__ = ["Conditions", "message_conditions", "message_key", "page_clause", "retired_conditions", "retired_key"]
+
+_MESSAGE_KEYS = {
+    Sort.QUEUED: "s.queued",
+    Sort.NEXT_ATTEMPT: "m.next_attempt",
+    Sort.LAST_ACTIVITY: "coalesce(m.last_attempt, s.queued)",
+}
+_RETIRED_KEYS = {Sort.QUEUED: "s.queued", Sort.LAST_ACTIVITY: "m.finished"}
+
+
+class Conditions:
+    """An AND of conditions, with their parameters in order."""
+
+    def __init__(self) -> None:
+        self.clauses: list[str] = []
+        self.params: list[Value] = []
+
+    def add(self, clause: str, *params: Value) -> None:
+        """Add a condition."""
+        self.clauses.append(clause)
+        self.params += params
+
+    @property
+    def sql(self) -> str:
+        """The text for WHERE."""
+        return " AND ".join(self.clauses) or "1 = 1"
+
+
+def message_key(sort: Sort) -> str:
+    """Return the SQL expression of a sort key for the queue."""
+    return _MESSAGE_KEYS[sort]
+
+
+def retired_key(sort: Sort) -> str:
+    """Return the SQL expression of a sort key for the history."""
+    return _RETIRED_KEYS[sort]
+
+
+def message_conditions(where: MessageFilter) -> Conditions:
+    """Return the conditions of a filter on `MESSAGE_TABLES`."""
+    found = _common(where)
+    if where.destination is not None:
+        found.add("d.name = ?", where.destination.lower())
+    if where.hold is not None:
+        found.add("m.hold = ?", int(where.hold))
+    if where.in_flight is not None:
+        found.add("m.owner IS NOT NULL" if where.in_flight else "m.owner IS NULL")
+    if where.quarantined is not None:
+        found.add("m.quarantine <> ''" if where.quarantined else "m.quarantine = ''")
+    if where.next_attempt_after is not None:
+        found.add("m.next_attempt > ?", micros(where.next_attempt_after))
+    if where.next_attempt_before is not None:
+        found.add("m.next_attempt < ?", micros(where.next_attempt_before))
+    _between(found, where, _MESSAGE_KEYS[Sort.LAST_ACTIVITY])
+    return found
+
+
+def retired_conditions(where: HistoryFilter) -> Conditions:
+    """Return the conditions of a filter on `RETIRED_TABLES`."""
+    found = _common(where)
+    if where.destination is not None:
+        found.add("m.destination = ?", where.destination.lower())
+    if where.success is not None:
+        found.add("m.event = 'delivered'" if where.success else "m.event <> 'delivered'")
+    if where.event is not None:
+        found.add("m.event = ?", where.event.value)
+    _between(found, where, _RETIRED_KEYS[Sort.LAST_ACTIVITY])
+    return found
+
+
+def _common(where: MessageFilter | HistoryFilter) -> Conditions:
+    found = Conditions()
+    if where.ids is not None:
+        # Ids are whole numbers by type; as text they need no parameter each, of which SQLite has a limited number.
+        found.add(f"m.id IN ({','.join(str(int(id_)) for id_ in where.ids)})")
+    if where.base_id is not None:
+        found.add("m.submission = ?", where.base_id)
+    if where.account is not None:
+        found.add("s.account = ?", where.account)
+    if where.sender is not None:
+        found.add("instr(lower(s.sender), ?) > 0", where.sender.lower())
+    if where.recipient is not None:
+        found.add("instr(lower(m.recipient), ?) > 0", where.recipient.lower())
+    if where.transport is not None:
+        found.add("coalesce(m.transport, '') = ?", where.transport)
+    if where.queued_after is not None:
+        found.add("s.queued > ?", micros(where.queued_after))
+    if where.queued_before is not None:
+        found.add("s.queued < ?", micros(where.queued_before))
+    return found
+
+
+def _between(found: Conditions, where: MessageFilter | HistoryFilter, activity: str) -> None:
+    if where.last_activity_after is not None:
+        found.add(f"{activity} > ?", micros(where.last_activity_after))
+    if where.last_activity_before is not None:
+        found.add(f"{activity} < ?", micros(where.last_activity_before))
+
+
+def page_clause(conditions: Conditions, key: str, *, descending: bool, after: Cursor | None) -> str:
+    """Add the cursor's condition and return the ORDER BY for one page."""
+    if after is not None:
+        conditions.add(f"({key}, m.id) {'<' if descending else '>'} (?, ?)", after.key, after.id)
+    order = "DESC" if descending else "ASC"
+    return f"ORDER BY {key} {order}, m.id {order}"

@@ -1,0 +1,136 @@
+"""Running a batch of storage operations in one transaction: group commit, with a savepoint for each operation."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from moxlib.queue.storage.sqlite.errors import is_busy, storage_error
+from moxlib.queue.storage.tx import Row, Value
+
+__all__ = ["Batch", "Job", "SQLiteTx"]
+
+ALLOCATE = "UPDATE moxlib_sequence SET next_id = next_id + ? RETURNING next_id"
+
+
+class SQLiteTx:
+    """`Tx` on an SQLite connection."""
+
+    __slots__ = ("_connection", "actions")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.actions: list[Callable[[], None]] = []
+
+    def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
+        """Run a statement and return all its rows."""
+        return self._connection.execute(sql, params).fetchall()
+
+    def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
+        """Run a statement and return how many rows it changed."""
+        return self._connection.execute(sql, params).rowcount
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Run a statement once for each of the rows."""
+        self._connection.executemany(sql, rows)
+
+    def allocate(self, count: int) -> int:
+        """Take message ids that follow each other."""
+        next_id: int = self._connection.execute(ALLOCATE, (count,)).fetchall()[0][0]
+        return next_id - count
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run an action once the transaction is durable."""
+        self.actions.append(action)
+
+
+class Job:
+    """An operation waiting for its transaction, and how it went."""
+
+    __slots__ = ("error", "operation", "result")
+
+    def __init__(self, operation: "Callable[[SQLiteTx], Any]") -> None:
+        self.operation = operation
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Batch:
+    """Runs jobs on one write connection; the caller sees to it that only one thread does at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+
+    def begin(self) -> bool:
+        """Take the write lock; False when another process has it.
+
+        Raises:
+            StorageError: the database cannot be written at all.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return False
+            raise storage_error(error, self._path) from error
+        return True
+
+    def begin_waiting(self, seconds: float) -> bool:
+        """Take the write lock, waiting for it in this thread; False when it was not to be had in time."""
+        deadline = time.monotonic() + seconds
+        while not self.begin():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(random.uniform(0.0005, 0.005))
+        return True
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Run the jobs in the transaction that was begun, commit, and run what they wanted run after that.
+
+        Each job ends with a result or an error. One that raises undoes its own work only. When the transaction as a
+        whole fails, all of them have the error, and none of them has happened.
+        """
+        tx = SQLiteTx(self._connection)
+        try:
+            if len(jobs) == 1:
+                jobs[0].result = jobs[0].operation(tx)
+            else:
+                for job in jobs:
+                    self._run_in_savepoint(tx, job)
+            self._connection.execute("COMMIT")
+        except BaseException as error:  # noqa: BLE001 - each job's caller gets it
+            self._fail(jobs, error)
+            return
+        for action in tx.actions:
+            action()
+
+    def _run_in_savepoint(self, tx: SQLiteTx, job: Job) -> None:
+        connection = self._connection
+        actions = len(tx.actions)
+        connection.execute("SAVEPOINT operation")
+        try:
+            job.result = job.operation(tx)
+        except BaseException as error:
+            if not connection.in_transaction:  # SQLite itself rolled everything back: a full disk does that
+                raise
+            connection.execute("ROLLBACK TO operation")
+            del tx.actions[actions:]
+            job.error = self._typed(error)
+        connection.execute("RELEASE operation")
+
+    def _fail(self, jobs: Sequence[Job], error: BaseException) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        typed = self._typed(error)
+        for job in jobs:
+            if job.error is None:
+                job.error = typed
+
+    def _typed(self, error: BaseException) -> BaseException:
+        if not isinstance(error, sqlite3.Error):
+            return error
+        typed = storage_error(error, self._path)
+        typed.__cause__ = error
+        return typed

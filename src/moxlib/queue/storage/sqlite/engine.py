@@ -1,0 +1,245 @@
+"""How transactions are run: in a writer thread, or in the event loop.
+
+Both put all operations that wait at one moment into one transaction, so that many callers share one fsync. A thread
+keeps the event loop free (a commit takes milliseconds), and is right for a program that serves requests. Running in the
+loop saves handing the interpreter lock to and fro, and is right for a process that only delivers.
+"""
+
+import asyncio
+import queue
+import random
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from moxlib.queue.errors import QueueClosed, StorageBusy
+from moxlib.queue.storage.sqlite.batch import Batch, Job, SQLiteTx
+from moxlib.queue.storage.sqlite.errors import storage_error
+from moxlib.queue.storage.sqlite.schema import connect
+from moxlib.queue.storage.tx import Tx
+
+__all__ = ["LoopWriter", "Readers", "ThreadWriter", "Writer"]
+
+R = TypeVar("R")
+
+MAX_BATCH = 1000  # operations in one transaction: some tens of milliseconds at most
+LOCK_SECONDS = 60.0  # another process's transaction takes milliseconds; a minute means that it hangs
+READERS = 2  # threads that read; more would only queue for the interpreter lock
+
+
+class Writer(Protocol):
+    """Runs operations that write."""
+
+    async def run(self, operation: Callable[[Tx], R]) -> R:
+        """Run an operation in a transaction with others; durable when this returns."""
+        ...
+
+    def close(self) -> None:
+        """Run what waits, then close the connection."""
+        ...
+
+
+class _Waiting(Job):
+    """A job, and who waits for it."""
+
+    __slots__ = ("future", "loop")
+
+    def __init__(self, operation: Callable[[SQLiteTx], Any], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(operation)
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+
+    def resolve(self) -> None:
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+def _resolve(jobs: Sequence[_Waiting]) -> None:
+    for job in jobs:
+        job.resolve()
+
+
+def _refuse(jobs: Sequence[_Waiting], error: BaseException) -> None:
+    for job in jobs:
+        job.error = error
+
+
+def _busy(path: Path) -> StorageBusy:
+    return StorageBusy(f"{path}: another process kept the database locked for {LOCK_SECONDS:.0f} s")
+
+
+class ThreadWriter:
+    """One thread owns the write connection and drains all that waits into each transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect(path)
+        self._batch = Batch(self._connection, str(path))
+        self._jobs: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"moxlib writer {path.name}", daemon=True)
+        self._thread.start()
+
+    async def run(self, operation: Callable[[Tx], R]) -> R:
+        """Run an operation in the writer thread's next transaction.
+
+        When the caller is cancelled while it waits, the operation still happens.
+        """
+        if self._closed:
+            raise QueueClosed("the queue is closed")
+        job = _Waiting(operation, asyncio.get_running_loop())
+        self._jobs.put(job)
+        result: R = await job.future
+        return result
+
+    def close(self) -> None:
+        """Run what waits, then close the connection. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        open_ = True
+        while open_:
+            jobs: list[_Waiting] = []
+            job = self._jobs.get()
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) >= MAX_BATCH:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            open_ = job is not None
+            if jobs:
+                self._transact(jobs)
+        self._connection.close()
+
+    def _transact(self, jobs: list[_Waiting]) -> None:
+        try:
+            if self._batch.begin_waiting(LOCK_SECONDS):
+                self._batch.run(jobs)
+            else:
+                _refuse(jobs, _busy(self._path))
+        except BaseException as error:  # noqa: BLE001 - each job's caller gets it
+            _refuse(jobs, error)
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+        for job in jobs:
+            by_loop.setdefault(job.loop, []).append(job)
+        for loop, done in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_resolve, done)
+            except RuntimeError:  # that loop is closed: nobody waits any more
+                continue
+
+
+class LoopWriter:
+    """Runs transactions in the event loop, all that was asked for in one turn of the loop at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect(path, busy_ms=0)
+        self._batch = Batch(self._connection, str(path))
+        self._jobs: list[_Waiting] = []
+        self._scheduled = False
+        self._waited = 0.0
+        self._closed = False
+
+    async def run(self, operation: Callable[[Tx], R]) -> R:
+        """Run an operation in this loop's next transaction."""
+        if self._closed:
+            raise QueueClosed("the queue is closed")
+        loop = asyncio.get_running_loop()
+        job = _Waiting(operation, loop)
+        self._jobs.append(job)
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._transact, loop)
+        result: R = await job.future
+        return result
+
+    def close(self) -> None:
+        """Run what waits, then close the connection. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            if self._jobs:
+                self._run(self._batch.begin_waiting)
+            self._connection.close()
+
+    def _transact(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._jobs:
+            self._scheduled = False
+            return
+        delay = random.uniform(0.0005, 0.005)
+        if not self._run(lambda _: self._batch.begin()) and self._waited < LOCK_SECONDS:
+            self._waited += delay
+            loop.call_later(delay, self._transact, loop)
+            return
+        if self._jobs:
+            jobs, self._jobs = self._jobs, []
+            _refuse(jobs, _busy(self._path))
+            _resolve(jobs)
+        self._scheduled = False
+        self._waited = 0.0
+
+    def _run(self, begin: Callable[[float], bool]) -> bool:
+        try:
+            if not begin(LOCK_SECONDS):
+                return False
+        except BaseException as error:  # noqa: BLE001 - each job's caller gets it
+            jobs, self._jobs = self._jobs, []
+            _refuse(jobs, error)
+        else:
+            jobs, self._jobs = self._jobs, []
+            self._batch.run(jobs)
+        _resolve(jobs)
+        return True
+
+
+class Readers:
+    """A few threads with a read connection each; a read sees the last commit before it began."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix=f"moxlib reader {path.name}")
+        self._closed = False
+
+    async def run(self, operation: Callable[[Tx], R]) -> R:
+        """Run an operation that only reads, on one snapshot."""
+        if self._closed:
+            raise QueueClosed("the queue is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._read, operation)
+
+    def close(self) -> None:
+        """Wait for reads under way and close. Idempotent."""
+        self._closed = True
+        self._pool.shutdown()
+        while self._connections:
+            self._connections.pop().close()
+
+    def _read(self, operation: Callable[[Tx], R]) -> R:
+        try:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = connect(self._path, read_only=True, busy_ms=int(LOCK_SECONDS * 1000))
+                self._local.connection = connection
+                self._connections.append(connection)
+            connection.execute("BEGIN")
+            try:
+                return operation(SQLiteTx(connection))
+            finally:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise storage_error(error, str(self._path)) from error

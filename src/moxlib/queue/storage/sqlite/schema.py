@@ -1,0 +1,108 @@
+"""Opening the database file: its pragmas, its permissions, its numbered migrations."""
+
+import os
+import sqlite3
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
+from moxlib.moxio import sync_dir
+from moxlib.queue.errors import SchemaTooNew, StorageReadOnly
+
+__all__ = ["connect", "create_file", "migrate", "migrations"]
+
+BUSY_MS = 100  # how long SQLite itself waits for another process's lock, before the engine decides whether to go on
+
+
+def create_file(path: Path) -> None:
+    """Create the database file if it does not exist, readable by its owner only: it holds people's mail.
+
+    SQLite gives the files beside it (-wal, -shm) the same permissions.
+
+    Raises:
+        StorageReadOnly: the file or its directory cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        sync_dir(path.parent)
+    except FileExistsError:
+        if not path.is_file():
+            raise StorageReadOnly(f"{path}: not a file") from None
+        if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
+            raise StorageReadOnly(f"{path}: the file and its directory must be writable") from None
+    except OSError as error:
+        raise StorageReadOnly(f"{path}: cannot be created: {error.strerror or error}") from error
+
+
+def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
+    """Return a connection in manual-commit mode, usable from any thread (one at a time)."""
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=busy_ms / 1000
+    )
+    try:
+        # Filters compare without regard to case in all of Unicode; SQLite's own lower() knows ASCII only.
+        connection.create_function("lower", 1, str.lower, deterministic=True)
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # an accepted message survives power loss
+            connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrations() -> tuple[str, ...]:
+    """Return the migrations' SQL in order; the schema's version is how many of them were applied."""
+    directory = files("moxlib.queue.storage.sqlite") / "migrations"
+    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith(".sql"))
+    for number, name in enumerate(names, 1):
+        if int(name.split("_")[0]) != number:
+            raise AssertionError(f"migration {name} should have number {number}")
+    return tuple((directory / name).read_text(encoding="utf-8") for name in names)
+
+
+def migrate(connection: sqlite3.Connection, steps: tuple[str, ...]) -> None:
+    """Bring the schema up to date in one transaction; safe when several processes start at once.
+
+    Raises:
+        SchemaTooNew: the database has more migrations than this moxlib knows.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("CREATE TABLE IF NOT EXISTS moxlib_schema (version INTEGER NOT NULL)")
+        with closing(connection.execute("SELECT version FROM moxlib_schema")) as rows:
+            found = rows.fetchone()
+        version = found[0] if found else 0
+        _refuse_newer(version, len(steps))
+        for step in steps[version:]:
+            for statement in _statements(step):
+                connection.execute(statement)
+        if version < len(steps):
+            connection.execute("DELETE FROM moxlib_schema")
+            connection.execute("INSERT INTO moxlib_schema (version) VALUES (?)", (len(steps),))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _refuse_newer(found: int, known: int) -> None:
+    if found > known:
+        raise SchemaTooNew(found, known)
+
+
+def _statements(script: str) -> list[str]:
+    statements: list[str] = []
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            statements.append(text)
+            text = ""
+    return statements
