@@ -8,7 +8,7 @@ from email.generator import BytesGenerator
 from email.headerregistry import AddressHeader
 from email.message import Message
 from email.policy import EmailPolicy
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from moxlib.message.addresses import split_addresses
 from moxlib.message.envelope import AddressFields, Envelope
@@ -16,7 +16,10 @@ from moxlib.message.errors import InvalidMessage
 
 __all__ = ["envelope_of", "serialize"]
 
-AnyMessage: TypeAlias = Message[Any, Any]
+if TYPE_CHECKING:
+    AnyMessage: TypeAlias = Message[Any, Any]
+else:
+    AnyMessage = Message  # generic to type checkers only, before Python 3.13
 
 _ADDRESS_FIELDS = ("from", "sender", "to", "cc", "bcc")
 _ENVELOPE_FIELDS = frozenset((*_ADDRESS_FIELDS, *("resent-" + name for name in _ADDRESS_FIELDS), "resent-date"))
