@@ -136,11 +136,10 @@ async def test_timeout_expires_in_the_task_of_its_body() -> None:
     times: list[float] = []
 
     async def patient() -> str:
-        with pytest.raises(TimeoutError) as caught:
+        with pytest.raises(TimeoutError):
             async with clock.timeout(5):
                 await asyncio.Event().wait()
         times.append(clock.monotonic())
-        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
         task = asyncio.current_task()
         assert task is not None
         assert task.cancelling() == 0
