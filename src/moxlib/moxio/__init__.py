@@ -4,10 +4,9 @@ Every name can be imported from here, and loads its module when it is first used
 Base64Writer` loads neither asyncio nor anything that is not in the standard library.
 """
 
-from typing import TYPE_CHECKING
-
 from moxlib._lazy import lazy_names
 
+TYPE_CHECKING = False  # typing's own costs more than the smaller helpers do
 if TYPE_CHECKING:
     from moxlib.moxio.atreader import AtReader, HasFileno
     from moxlib.moxio.base64writer import Base64Writer

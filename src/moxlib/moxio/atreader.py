@@ -6,7 +6,7 @@ import io
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from moxlib.moxio.streams import read_into
+from moxlib.moxio._io import read_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable

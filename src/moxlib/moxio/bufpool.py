@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from moxlib.errors import InputError, LimitExceeded, UnexpectedEOF
-from moxlib.moxio.streams import read_some
+from moxlib.moxio._io import read_some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

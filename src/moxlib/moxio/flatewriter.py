@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 from moxlib.errors import StateError
-from moxlib.moxio.streams import write_all
+from moxlib.moxio._io import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable

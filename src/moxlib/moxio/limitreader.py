@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from moxlib.errors import InputError, LimitExceeded
-from moxlib.moxio.streams import read_into, read_some
+from moxlib.moxio._io import read_into, read_some
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

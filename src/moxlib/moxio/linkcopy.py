@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moxlib.moxio.streams import read_some
+from moxlib.moxio._io import read_some
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -11,7 +11,7 @@ import io
 from typing import TYPE_CHECKING, Protocol
 
 from moxlib.errors import InputError
-from moxlib.moxio.streams import read_into, read_some
+from moxlib.moxio._io import read_into, read_some
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,13 +5,10 @@ They are Protocols, so that files, sockets' `makefile()`, asyncio's streams and 
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from typing_extensions import Buffer
+    from collections.abc import Awaitable
 
 __all__ = ["AsyncReader", "AsyncWriter", "Reader", "ReaderAt", "Writer"]
 
@@ -70,39 +67,3 @@ class ReaderAt(Protocol):
     def read_at(self, size: int, offset: int, /) -> bytes:
         """Return up to `size` bytes from `offset`; `b""` at or beyond the end, and only there."""
         ...
-
-
-def read_some(reader: Reader, size: int) -> bytes:
-    """Read once from `reader`.
-
-    Raises:
-        BlockingIOError: the reader does not block, and has nothing now.
-    """
-    data = reader.read(size)
-    if data is None:
-        raise BlockingIOError(errno.EAGAIN, "nothing to read now; moxio's readers need a blocking one")
-    return data
-
-
-def write_all(writer: Writer, data: bytes) -> None:
-    """Write all of `data`, also to a raw writer, which may take only part of it at a time."""
-    taken = writer.write(data)
-    if taken is None or taken == len(data):
-        return
-    view = memoryview(data)
-    while isinstance(taken, int) and taken < len(view):
-        view = view[taken:]
-        taken = writer.write(bytes(view))
-
-
-def as_bytes(data: Buffer) -> bytes:
-    """Return `data` as bytes, without a copy where it is that already."""
-    return data if isinstance(data, bytes) else bytes(data)
-
-
-def read_into(read: Callable[[int], bytes], buffer: Buffer) -> int:
-    """Call `read` for as much as fits into `buffer`, put it there, and return how much it was."""
-    view = memoryview(buffer).cast("B")
-    data = read(len(view))
-    view[: len(data)] = data
-    return len(data)

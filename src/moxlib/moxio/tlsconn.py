@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from moxlib.errors import InputError, UnexpectedEOF
+from moxlib.moxio._io import read_into
 from moxlib.moxio.isclosed import is_closed
 from moxlib.moxio.prefixconn import ReceiveIO
-from moxlib.moxio.streams import read_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import io
 import logging
 from typing import TYPE_CHECKING
 
-from moxlib.moxio.streams import as_bytes, read_into, read_some
+from moxlib.moxio._io import as_bytes, read_into, read_some
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
