@@ -3,7 +3,8 @@
 Addresses (`address`, `path`):
 
     parse_address(text: str) -> Address                 user@domain, quoted localparts, Unicode
-    parse_unquoted_address(text: str) -> Address        as header parsers hand them out, with quotes already taken off
+    parse_unquoted_address(text: str) -> Address | None as header parsers hand them out, with quotes already taken off
+    parse_dsn_address(text: str) -> Address             as `dsn(utf8=False)` writes them
     parse_localpart(text: str) -> Localpart
     parse_path(text: str) -> Path                       also address literals, `<...>`, and the null path `<>`
     Address(localpart=Localpart, domain=Domain)         pack(smtputf8), dsn(utf8), needs_smtputf8; str() in ASCII
@@ -26,6 +27,7 @@ from moxlib.smtp.address import (
     InvalidAddress,
     Localpart,
     parse_address,
+    parse_dsn_address,
     parse_localpart,
     parse_unquoted_address,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "dot_stuff",
     "dot_unstuff",
     "parse_address",
+    "parse_dsn_address",
     "parse_localpart",
     "parse_path",
     "parse_unquoted_address",

@@ -19,11 +19,13 @@ __all__ = [
     "InvalidAddress",
     "Localpart",
     "parse_address",
+    "parse_dsn_address",
     "parse_localpart",
     "parse_unquoted_address",
 ]
 
-MAX_LOCALPART: Final = 64  # octets, RFC 5321 4.5.3.1.1
+MAX_LOCALPART: Final = 64  # octets, RFC 5321 4.5.3.1.1: what can be sent to
+MAX_SEEN_LOCALPART: Final = 128  # octets; headers have no limit of their own, and some services' are over 64 there
 MAX_ADDRESS: Final = 256  # octets, RFC 5321 4.5.3.1.3; not counting the angle brackets, which are not the address's
 MAX_INPUT: Final = 1024  # characters: four times what can be an address, since quoting and mapping may shorten it
 MAX_SHOWN: Final = 80  # characters of a refused address in an error's text
@@ -38,9 +40,8 @@ _dot_string = re.compile(rf"{_UTEXT}++(?:\.{_UTEXT}++)*+")
 _quoted_string = re.compile(r'"((?:[^\x00-\x1f"\\\x7f]|\\[ -~])*+)"')
 _quoted_pair = re.compile(r"\\(.)")
 _to_quote = re.compile(r'["\\]')
-# RFC 6533 3: QCHAR, less the double quote, without which the result could be taken for a quoted localpart.
-# Differs from mox in that.
-_not_xtext = re.compile(r"[^!#-*,-<>-\[\]-~]")
+_not_xtext = re.compile(r"[^!-*,-<>-\[\]-~]")  # all but QCHAR, RFC 6533 3
+_embedded = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")  # EmbeddedUnicodeChar, RFC 6533 3; leading zeros are read
 
 _REFUSED = frozenset(("Cc", "Cs", "Cf", "Zl", "Zp"))  # control, surrogate, format (bidi overrides), line separators
 _JOINERS = "\u200c\u200d"  # format characters that words and emoji are written with
@@ -70,7 +71,8 @@ class Localpart:
     """The part of an address before the "@", decoded. May be empty, which packs as `""`.
 
     Attributes:
-        value: without quoting, in Unicode NFC, at most 64 octets of UTF-8.
+        value: without quoting, in Unicode NFC, at most 128 octets of UTF-8. Those that `parse_localpart` and
+            `parse_address` make have at most 64, as SMTP wants.
 
     Raises:
         InvalidAddress: too long, not in NFC, or with control characters (Unicode's included).
@@ -79,8 +81,8 @@ class Localpart:
     value: str = ""
 
     def __post_init__(self) -> None:
-        if not _plain(self.value) or len(self.value) > MAX_LOCALPART:
-            _check_localpart(self.value, self.value)
+        if not _plain(self.value) or len(self.value) > MAX_SEEN_LOCALPART:
+            _check_localpart(self.value, self.value, MAX_SEEN_LOCALPART)
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -182,18 +184,40 @@ def parse_address(text: str) -> Address:
     return _joined(value, rest[1:], text)
 
 
-def parse_unquoted_address(text: str) -> Address:
+def parse_unquoted_address(text: str) -> Address | None:
     """Parse an address whose localpart had its quoting taken off, as header parsers hand them out: `a b@example.com`.
 
-    Everything before the last "@" is the localpart, quotes and backslashes included.
+    Everything before the last "@" is the localpart, quotes and backslashes included. It may have up to 128 octets:
+    headers have addresses that SMTP does not take.
+
+    Returns:
+        None for "@" alone, which is how an address without localpart and host is handed out.
 
     Raises:
         InvalidAddress: no "@", or as `parse_address`.
     """
+    if text == "@":
+        return None
     value, at, rest = text.rpartition("@")
     if not at:
         raise InvalidAddress("no @", text)
-    return _joined(_normal(value, text), rest, text)
+    return _joined(_normal(value, text, MAX_SEEN_LOCALPART), rest, text)
+
+
+def parse_dsn_address(text: str) -> Address:
+    r"""Parse what `Address.dsn(utf8=False)` writes: no quoting, and `\x{...}` for what 7 bits cannot say (RFC 6533 3).
+
+    Raises:
+        InvalidAddress: no "@", an escape beyond Unicode, or as `parse_address`.
+    """
+    value, at, rest = text.rpartition("@")
+    if not at:
+        raise InvalidAddress("no @", text)
+    try:
+        value = _embedded.sub(lambda match: chr(int(match[1], 16)), value)
+    except ValueError as err:
+        raise InvalidAddress("an escape beyond Unicode", text) from err
+    return _joined(_normal(value, text, MAX_LOCALPART), rest, text)
 
 
 def parse_localpart(text: str) -> Localpart:
@@ -227,7 +251,7 @@ def split_localpart(text: str, *, need_at: bool = True) -> tuple[str, str]:
     rest = text[match.end() :]
     if need_at and not rest.startswith("@"):
         raise InvalidAddress(_reason_for_none(text) if rest else "no @", text)
-    return _normal(value, text), rest
+    return _normal(value, text, MAX_LOCALPART), rest
 
 
 def _reason_for_none(text: str) -> str:
@@ -248,19 +272,21 @@ def _joined(localpart: str, domain_text: str, text: str) -> Address:
     return address
 
 
-def _normal(localpart: str, text: str) -> str:
+def _normal(localpart: str, text: str, limit: int) -> str:
     """Normalise and check a decoded localpart taken from `text`."""
+    if len(localpart.encode("utf-8", "surrogatepass")) > MAX_SEEN_LOCALPART:  # before it is normalised, which costs
+        raise InvalidAddress(f"localpart longer than {limit} octets", text)
     normal = unicodedata.normalize("NFC", localpart)
-    _check_localpart(normal, text)
+    _check_localpart(normal, text, limit)
     return normal
 
 
-def _check_localpart(value: str, text: str) -> None:
+def _check_localpart(value: str, text: str, limit: int) -> None:
     for char in value:
         if (char < " " or char >= "\x7f") and unicodedata.category(char) in _REFUSED and char not in _JOINERS:
             raise InvalidAddress("a control character", text)
-    if len(value.encode()) > MAX_LOCALPART:
-        raise InvalidAddress(f"localpart longer than {MAX_LOCALPART} octets", text)
+    if len(value.encode()) > limit:
+        raise InvalidAddress(f"localpart longer than {limit} octets", text)
     if not unicodedata.is_normalized("NFC", value):
         raise InvalidAddress("localpart not in Unicode NFC", text)
 
