@@ -59,6 +59,11 @@ class MemoryStorage:
             raise QueueClosed("the storage is not open")
         return self._everything
 
+    @property
+    def content_directory(self) -> None:
+        """No directory: all content goes with its submission."""
+        return
+
     async def open(self, now: datetime) -> None:  # noqa: ARG002 - the protocol's; there is nothing to sweep
         """Make the storage usable, with what it held when it was closed."""
         self._open = True
