@@ -1,0 +1,93 @@
+"""An SMTP client: a state machine without I/O, and an asyncio connection on it.
+
+`SMTPConnection` opens a connection and delivers messages over it, with an outcome for each recipient. `Session` is the
+machine under it, for those who bring their own I/O. Names load the module they live in when they are first used, so the
+machine does not cost an import of asyncio.
+"""
+
+from typing import TYPE_CHECKING
+
+from moxlib._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from moxlib.smtpclient.connection import SMTPConnection
+    from moxlib.smtpclient.errors import (
+        AuthenticationFailed,
+        CannotCarry,
+        CommandTimeout,
+        ConnectionLost,
+        ExtensionMissing,
+        InvalidContent,
+        MessageTooLarge,
+        ProtocolError,
+        ReplyError,
+        ResponseInjected,
+        SMTPError,
+        TLSFailed,
+    )
+    from moxlib.smtpclient.extensions import Extensions
+    from moxlib.smtpclient.login import Login
+    from moxlib.smtpclient.reply import Command, Reply, ReplyParser
+    from moxlib.smtpclient.result import Accepted, DeliveryResult, NotSent, RecipientResult, Refused, Unknown
+    from moxlib.smtpclient.session import Exchange, Session
+    from moxlib.smtpclient.timeouts import Timeouts
+    from moxlib.smtpclient.tls import TLSInfo, TLSMode, unverified_context, verified_context
+    from moxlib.smtpclient.transaction import Transaction
+
+__all__ = [
+    "Accepted",
+    "AuthenticationFailed",
+    "CannotCarry",
+    "Command",
+    "CommandTimeout",
+    "ConnectionLost",
+    "DeliveryResult",
+    "Exchange",
+    "ExtensionMissing",
+    "Extensions",
+    "InvalidContent",
+    "Login",
+    "MessageTooLarge",
+    "NotSent",
+    "ProtocolError",
+    "RecipientResult",
+    "Refused",
+    "Reply",
+    "ReplyError",
+    "ReplyParser",
+    "ResponseInjected",
+    "SMTPConnection",
+    "SMTPError",
+    "Session",
+    "TLSFailed",
+    "TLSInfo",
+    "TLSMode",
+    "Timeouts",
+    "Transaction",
+    "Unknown",
+    "unverified_context",
+    "verified_context",
+]
+
+_ERRORS = (
+    "AuthenticationFailed CannotCarry CommandTimeout ConnectionLost ExtensionMissing InvalidContent MessageTooLarge "
+    "ProtocolError ReplyError ResponseInjected SMTPError TLSFailed"
+)
+_RESULTS = "Accepted DeliveryResult NotSent RecipientResult Refused Unknown"
+_TLS = "TLSInfo TLSMode unverified_context verified_context"
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(_ERRORS.split(), ".errors"),
+        **dict.fromkeys(_RESULTS.split(), ".result"),
+        **dict.fromkeys(_TLS.split(), ".tls"),
+        **dict.fromkeys(("Command", "Reply", "ReplyParser"), ".reply"),
+        **dict.fromkeys(("Exchange", "Session"), ".session"),
+        "Extensions": ".extensions",
+        "Login": ".login",
+        "SMTPConnection": ".connection",
+        "Timeouts": ".timeouts",
+        "Transaction": ".transaction",
+    },
+)

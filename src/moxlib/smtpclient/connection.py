@@ -1,0 +1,315 @@
+"""An SMTP connection of a client: open it, deliver messages over it, close it."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from moxlib._clock import Clock, SystemClock
+from moxlib.errors import InputError
+from moxlib.moxio import tls_info
+from moxlib.sasl import Credentials
+from moxlib.smtpclient.errors import CommandTimeout, ConnectionLost, SMTPError, TLSFailed
+from moxlib.smtpclient.extensions import Extensions
+from moxlib.smtpclient.login import Login
+from moxlib.smtpclient.reply import Command
+from moxlib.smtpclient.result import DeliveryResult
+from moxlib.smtpclient.session import Session
+from moxlib.smtpclient.timeouts import Timeouts
+from moxlib.smtpclient.tls import TLSInfo, TLSMode, channel_binding, is_verified, unverified_context, verified_context
+from moxlib.smtpclient.transaction import Transaction
+from moxlib.smtpclient.wire import BLOCK, Wire
+
+__all__ = ["SMTPConnection"]
+
+SENT_WHOLE: Final = 256 * 1024  # bytes of content that are sent in one write; more goes in blocks, as the peer takes it
+MAX_REASON: Final = 300  # characters of what the operating system or OpenSSL says that are kept
+
+
+class SMTPConnection:
+    """One connection to one server, ready for messages; made by `connect`, never directly.
+
+        async with await SMTPConnection.connect("mx.example", ehlo_name="client.example") as connection:
+            result = await connection.deliver("a@client.example", ["b@example.org"], content)
+
+    Deliveries may be asked for concurrently: they run one after another, and with PIPELINING each begins in the same
+    write as the one before it ends. Leaving the block says QUIT and closes.
+    """
+
+    def __init__(self, wire: Wire, *, host: str, port: int) -> None:
+        self._wire = wire
+        self._session = wire.session
+        self.host = host
+        self.port = port
+        self._tls: TLSInfo | None = None
+
+    @classmethod
+    async def connect(
+        cls,
+        host: str,
+        port: int = 25,
+        *,
+        ehlo_name: str,
+        tls: TLSMode = TLSMode.OPPORTUNISTIC,
+        tls_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        credentials: Credentials | None = None,
+        local_address: str | None = None,
+        family: socket.AddressFamily = socket.AF_UNSPEC,
+        timeouts: Timeouts | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Connect, greet, start TLS as `tls` says, and authenticate when there are `credentials`.
+
+        Args:
+            host: name or address to connect to.
+            port: 25 for delivery, 587 for submission, 465 for submission with immediate TLS, by convention.
+            ehlo_name: this side's name for EHLO: a domain, or an address literal in brackets.
+            tls: whether TLS is used, and from when.
+            tls_context: with what; by default one that verifies for IMMEDIATE and REQUIRED, and for OPPORTUNISTIC one
+                that does not. Loading the system's authorities takes milliseconds: keep the context for many
+                connections.
+            server_hostname: the name the certificate must have, and sent as SNI; `host` by default.
+            credentials: to log in with, by the strongest mechanism both sides allow.
+            local_address: the address to connect from.
+            family: AF_INET or AF_INET6 to use only that.
+            timeouts: how long each step may take.
+            clock: what the time is taken from.
+
+        Raises:
+            ConnectionLost: no connection, or it ended early.
+            CommandTimeout: a step took too long.
+            TLSFailed: the handshake failed or the certificate was not accepted.
+            ReplyError: the server refused to serve us, or the credentials.
+            ProtocolError: it did not speak SMTP; `ResponseInjected` if data came before the handshake.
+            AuthenticationFailed: there is no common mechanism, or the exchange failed.
+        """
+        clock = clock if clock is not None else SystemClock()
+        timeouts = timeouts if timeouts is not None else Timeouts()
+        if tls is not TLSMode.NONE and tls_context is None:
+            tls_context = unverified_context() if tls is TLSMode.OPPORTUNISTIC else verified_context()
+        session = Session(ehlo_name, tls=tls is TLSMode.IMMEDIATE)
+        wire = Wire(session, clock, timeouts)
+        connection = cls(wire, host=host, port=port)
+        at_once = tls_context if tls is TLSMode.IMMEDIATE else None
+        name = server_hostname if server_hostname is not None else host
+        try:
+            await connection._open(at_once, name, local_address, family, timeouts, clock)
+            await wire.run(session.greet())
+            if tls is TLSMode.REQUIRED or (tls is TLSMode.OPPORTUNISTIC and session.extensions.starttls):
+                assert tls_context is not None
+                await connection._start_tls(tls_context, name, timeouts)
+            if credentials is not None:
+                await connection._authenticate(credentials)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _open(
+        self,
+        context: ssl.SSLContext | None,
+        name: str,
+        local_address: str | None,
+        family: socket.AddressFamily,
+        timeouts: Timeouts,
+        clock: Clock,
+    ) -> None:
+        seconds = timeouts.connect + (timeouts.tls if context is not None else 0.0)
+        try:
+            async with clock.timeout(seconds):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: self._wire,
+                    self.host,
+                    self.port,
+                    ssl=context,
+                    server_hostname=name if context is not None else None,
+                    family=family,
+                    local_addr=(local_address, 0) if local_address is not None else None,
+                )
+        except TimeoutError as error:
+            raise CommandTimeout(command=Command.CONNECT, seconds=seconds) from error
+        except ssl.SSLError as error:
+            raise _tls_failed(error) from error
+        except OSError as error:
+            raise ConnectionLost(command=Command.CONNECT, reason=_reason(error)) from error
+        if context is not None:
+            self._note_tls(context)
+
+    async def _start_tls(self, context: ssl.SSLContext, name: str, timeouts: Timeouts) -> None:
+        try:
+            await self._wire.start_tls(context, name, timeouts.tls)
+        except SMTPError:
+            raise
+        except OSError as error:
+            raise _tls_failed(error) from error
+        self._note_tls(context)
+        await self._wire.run(self._session.hello())
+
+    async def _authenticate(self, credentials: Credentials) -> None:
+        binding = channel_binding(self._ssl_object()) if self._tls is not None else None
+        login = Login(
+            self._session.extensions.auth,
+            credentials,
+            channel_binding=binding,
+            verified_tls=self._tls is not None and self._tls.verified,
+        )
+        line: str | None = login.first_line
+        while line is not None:
+            reply = await self._wire.run(self._session.auth_line(line, enhanced=login.verdict_due))
+            # Not in the loop's thread: SCRAM's key takes up to some tenths of a second, as the server chooses.
+            line = await asyncio.to_thread(login.next_line, reply)
+        login.result()
+
+    def _note_tls(self, context: ssl.SSLContext) -> None:
+        connection = self._ssl_object()
+        version, cipher = tls_info(connection)
+        self._tls = TLSInfo(
+            version=version,
+            cipher=cipher,
+            verified=is_verified(context),
+            certificate=connection.getpeercert(binary_form=True),
+        )
+
+    def _ssl_object(self) -> ssl.SSLObject:
+        connection: ssl.SSLObject = self._wire.transport.get_extra_info("ssl_object")
+        return connection
+
+    # Facts
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the server announced, after TLS if there is any."""
+        return self._session.extensions
+
+    @property
+    def server(self) -> str:
+        """The text of the server's greeting, escaped."""
+        return self._session.server
+
+    @property
+    def tls_info(self) -> TLSInfo | None:
+        """What protects the connection; None in clear."""
+        return self._tls
+
+    @property
+    def usable(self) -> bool:
+        """Whether another message can be expected to go over it.
+
+        False once the protocol is out of step, the connection ended, the server sent 421, or its LIMITS MAILMAX is
+        reached.
+        """
+        return self._session.usable and self._wire.is_open
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were begun on it."""
+        return self._session.transactions
+
+    # Commands
+
+    async def deliver(
+        self,
+        mail_from: str,
+        recipients: Sequence[str],
+        content: bytes | AsyncIterator[bytes],
+        *,
+        size: int | None = None,
+        needs_8bit: bool = False,
+        needs_smtputf8: bool = False,
+        require_tls: bool = False,
+    ) -> DeliveryResult:
+        """Deliver one message to `recipients` in one transaction, and return what became of it for each of them.
+
+        What goes wrong at the server or on the way is a result, not an exception. Cancelled while it is under way, the
+        connection is aborted, since its protocol is out of step then.
+
+        Args:
+            mail_from: the reverse-path's address, without angle brackets; empty for a DSN.
+            recipients: the forward-paths' addresses; at most `extensions.rcpt_max`, where there is one.
+            content: the message with CRLF line ends, whole or in chunks. Chunks are sent as the server takes them, in
+                memory that does not grow with the message.
+            size: the message's length in bytes; needed with chunks, and not heeded without.
+            needs_8bit: it has bytes over 127; without 8BITMIME that fails for good.
+            needs_smtputf8: it is internationalized (RFC 6531); without SMTPUTF8 that fails for now. Implied by an
+                address that is not ASCII.
+            require_tls: send with REQUIRETLS (RFC 8689); without it that fails for now.
+
+        Raises:
+            InputError: an address that cannot stand in a command, no recipients, or chunks without `size`.
+            Exception: what `content` raised; the connection is aborted then, and nothing was delivered.
+        """
+        if isinstance(content, bytes):
+            size = len(content)
+            whole = content if size <= SENT_WHOLE else None
+            content = _blocks(content)
+        elif size is None:
+            raise InputError("content in chunks needs its size")
+        else:
+            whole = None
+        transaction = Transaction(
+            self._session,
+            mail_from=mail_from,
+            recipients=recipients,
+            content=whole,
+            size=size,
+            needs_8bit=needs_8bit,
+            needs_smtputf8=needs_smtputf8,
+            require_tls=require_tls,
+        )
+        wire = self._wire
+        self._session.submit(transaction)
+        wire.flush()
+        await wire.wait(transaction)
+        if transaction.wants_content:
+            await wire.send_content(transaction, content)
+            await wire.wait(transaction)
+        return transaction.result
+
+    async def reset(self) -> None:
+        """Say RSET; the next delivery does so by itself where it is needed.
+
+        Raises:
+            SMTPError: the server refused, or the connection failed.
+        """
+        await self._wire.run(self._session.reset())
+
+    async def quit(self) -> None:
+        """Say QUIT, wait a little for the answer, and close; nothing that goes wrong with it matters any more."""
+        if self._session.failure is None and self._session.closing is None:
+            with contextlib.suppress(SMTPError):  # every transaction has had its reply
+                await self._wire.run(self._session.quit())
+        await self._wire.close(politely=True)
+
+    async def close(self) -> None:
+        """Close the connection at once, without QUIT; what is under way ends as lost."""
+        await self._wire.close(politely=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc is None:
+            await self.quit()
+        else:
+            await self.close()
+
+
+async def _blocks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), BLOCK):
+        yield content[start : start + BLOCK]
+
+
+def _reason(error: Exception) -> str:
+    return str(error)[:MAX_REASON] or type(error).__name__
+
+
+def _tls_failed(error: OSError) -> TLSFailed:
+    return TLSFailed(
+        command=Command.TLS, reason=_reason(error), certificate=isinstance(error, ssl.SSLCertVerificationError)
+    )

@@ -1,0 +1,187 @@
+"""Replies: what the peer said, and the parser that makes them of bytes. No I/O.
+
+Text from a peer is data: it is decoded as UTF-8 (other bytes and control characters escaped), bounded, and never cut:
+what is longer than a limit is an error.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from moxlib.smtpclient.errors import ProtocolError
+
+__all__ = ["Command", "Reply", "ReplyParser", "escape"]
+
+MAX_REPLY_LINE = (
+    2048  # With its LF. RFC 5321 4.5.3.1.5 says 512; some servers send more. Longer is an error, never cut.
+)
+MAX_AUTH_LINE = 12_288  # RFC 4954 4: what a line of an authentication exchange may have.
+MAX_REPLY_LINES = 128  # EHLO of the largest servers has some 30 lines; bounds a reply to 256 KiB.
+_CACHED_REPLIES = 64  # One peer says "250 2.1.5 Ok" again and again; parsed once, it costs a tenth.
+
+_REPLY_LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([0-9])\.[0-9]{1,9}\.[0-9]{1,9}(?![0-9])")
+
+
+class Command(Enum):
+    """What the session is waiting for an answer to."""
+
+    CONNECT = "connect"
+    TLS = "TLS handshake"
+    GREETING = "greeting"
+    EHLO = "EHLO"
+    HELO = "HELO"
+    STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
+    MAIL = "MAIL FROM"
+    RCPT = "RCPT TO"
+    DATA = "DATA"
+    CONTENT = "message content"  # behind 354, until the final dot is sent
+    END_OF_DATA = "end of data"  # the final dot
+    RSET = "RSET"
+    QUIT = "QUIT"
+
+
+def escape(raw: bytes) -> str:
+    r"""Return peer text for people and logs: UTF-8 as it is, but invalid bytes and controls (save TAB) as \xNN."""
+    text = raw.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\t" or c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One complete reply (RFC 5321 4.2).
+
+    Attributes:
+        code: three digits, 000 to 999: what is not 2xx to 5xx is no error of syntax, but never success.
+        enhanced: the enhanced status code, such as "5.1.1"; empty when there is none, its class differs from the
+            code's, or the peer did not announce ENHANCEDSTATUSCODES (RFC 2034).
+        lines: every line as it came without its line end, code included, escaped.
+    """
+
+    code: int
+    enhanced: str = ""
+    lines: tuple[str, ...] = ()
+
+    @property
+    def permanent(self) -> bool:
+        """Whether it is a 5xx: the command must not be expected to succeed later (RFC 5321 4.2.1)."""
+        return 500 <= self.code <= 599  # noqa: PLR2004 - the class of codes
+
+    @property
+    def text(self) -> str:
+        """The lines in one, for a log or a history."""
+        return " / ".join(self.lines)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text of each line behind its code."""
+        return tuple(line[4:] for line in self.lines)
+
+
+class ReplyParser:
+    """Makes replies of bytes in any chunks; in bounded memory.
+
+    Attributes:
+        enhanced: whether enhanced status codes are read; set once the peer has announced them.
+        max_line: bytes a line may have with its LF.
+    """
+
+    __slots__ = ("_cache", "_code", "_enhanced", "_lines", "_rest", "max_line")
+
+    def __init__(self) -> None:
+        self.max_line = MAX_REPLY_LINE
+        self._enhanced = False
+        self._rest = b""
+        self._code = b""
+        self._lines: list[str] = []
+        self._cache: dict[bytes, Reply] = {}
+
+    @property
+    def enhanced(self) -> bool:
+        """Whether enhanced status codes are read."""
+        return self._enhanced
+
+    @enhanced.setter
+    def enhanced(self, value: bool) -> None:
+        self._enhanced = value
+        self._cache.clear()
+
+    @property
+    def pending(self) -> bool:
+        """Whether part of a reply has come."""
+        return bool(self._rest or self._lines)
+
+    def feed(self, data: bytes, command: Command) -> tuple[list[Reply], ProtocolError | None]:
+        """Return the replies that `data` completes, and what is wrong with what follows them, if anything is.
+
+        After an error the parser must not be fed again.
+
+        Args:
+            data: the next bytes from the peer, in any chunking.
+            command: what is being waited for, to be named in the error.
+        """
+        replies: list[Reply] = []
+        if self._rest:
+            data = self._rest + data
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            reply = self._cache.get(line)
+            if reply is None or self._lines or len(line) >= self.max_line:
+                try:
+                    reply = self._line(line, command)
+                except ProtocolError as error:
+                    return replies, error
+                if reply is None:
+                    continue
+            replies.append(reply)
+        if len(self._rest) >= self.max_line:
+            return replies, self._broken(f"a line of more than {self.max_line} bytes", command, self._rest)
+        return replies, None
+
+    def _line(self, line: bytes, command: Command) -> Reply | None:
+        """Take one line, without its LF; return the reply that it completes."""
+        if len(line) >= self.max_line:
+            raise self._broken(f"a line of more than {self.max_line} bytes", command, line)
+        bare = line.removesuffix(b"\r")
+        match = _REPLY_LINE.fullmatch(bare)
+        if match is None:
+            raise self._broken("not a reply: a code of three digits has to come first", command, bare)
+        if self._lines and match[1] != self._code:
+            raise self._broken("a reply of several lines with different codes", command, bare)
+        if match[2] == b"-":
+            if len(self._lines) >= MAX_REPLY_LINES:
+                raise self._broken(f"a reply of more than {MAX_REPLY_LINES} lines", command, bare)
+            self._code = match[1]
+            self._lines.append(escape(bare))
+            return None
+        single = not self._lines
+        self._lines.append(escape(bare))
+        texts = tuple(self._lines)
+        self._lines.clear()
+        code = int(match[1])
+        reply = Reply(code=code, enhanced=self._enhanced_code(code, texts), lines=texts)
+        if single and len(self._cache) < _CACHED_REPLIES:
+            self._cache[line] = reply
+        return reply
+
+    def _enhanced_code(self, code: int, lines: tuple[str, ...]) -> str:
+        """RFC 2034 4: every line has it; where only some have, the last of these counts."""
+        if self._enhanced:
+            for line in reversed(lines):
+                match = _ENHANCED.match(line, 4)
+                if match is not None and int(match[1]) == code // 100:
+                    return match[0]
+        return ""
+
+    def _broken(self, reason: str, command: Command, line: bytes) -> ProtocolError:
+        """The error for `line`; it shows at most a few lines of at most a line's length."""
+        lines = (*self._lines[:4], escape(line[:MAX_REPLY_LINE]))
+        return ProtocolError(command=command, reason=reason, lines=lines)
