@@ -4,8 +4,8 @@
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing's own would cost more than a small module that is imported lazily
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
