@@ -1,0 +1,179 @@
+"""The queue's configuration: plain frozen data, checked when it is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Literal, TypeVar
+
+from moxlib.errors import InputError
+from moxlib.queue.routing import Route
+from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule, ScheduleFunction
+
+__all__ = ["AccountConfig", "DomainConfig", "OnUnknown", "QueueConfig", "ScheduleLike", "WorkerConfig", "as_schedule"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+ScheduleLike = str | ScheduleFunction
+"""A schedule as text (`"1m, 5m*2"`), a `RetrySchedule`, or a function of the attempts made."""
+
+OnUnknown = Literal["retry", "hold"]
+"""What becomes of a message that may have been delivered: try again (it may arrive twice), or hold for a human."""
+
+
+def as_schedule(schedule: ScheduleLike) -> ScheduleFunction:
+    """Return the function behind a schedule.
+
+    Raises:
+        InvalidSchedule: a text that cannot be read.
+    """
+    return RetrySchedule.parse(schedule) if isinstance(schedule, str) else schedule
+
+
+def _nothing() -> Mapping[K, V]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountConfig:
+    """What differs for one account; None means "as the queue's"."""
+
+    schedule: ScheduleLike | None = None
+    max_attempts: int | None = None
+    keep_history: timedelta | None = None
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainConfig:
+    """What differs for one domain: its schedule and its limit as a recipient's, its routes as a sender's."""
+
+    schedule: ScheduleLike | None = None
+    concurrency: int | None = None
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """How a worker paces itself. The defaults suit a machine with a few cores."""
+
+    lease: timedelta = timedelta(seconds=60)
+    """How long others leave a silent worker's messages alone. Renewed every third of it."""
+    max_claimed: int = 1000
+    """Messages claimed at once at most, waiting ones included."""
+    claim_batch: int = 500
+    """Messages in one claim."""
+    poll_interval: timedelta = timedelta(seconds=1)
+    """How soon a message that another process submitted is seen; those of this process are seen at once."""
+    settle_gather: timedelta = timedelta(milliseconds=5)
+    """How long finished attempts wait for others to share a commit, while more are under way."""
+    delivery_timeout: timedelta = timedelta(hours=1)
+    """What one call of a transport may take. Above what RFC 5321 4.5.3.2 adds up to for a large message."""
+    drain_timeout: timedelta = timedelta(seconds=30)
+    """How long attempts under way may take to finish when the worker is told to stop; then they are cancelled."""
+    purge_interval: timedelta = timedelta(minutes=10)
+    """How often history past its time is deleted."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work."""
+        for name in ("lease", "poll_interval", "delivery_timeout", "purge_interval"):
+            if getattr(self, name) <= timedelta(0):
+                raise InputError(f"WorkerConfig.{name} must be positive")
+        for name in ("max_claimed", "claim_batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"WorkerConfig.{name} must be at least 1")
+        for name in ("settle_gather", "drain_timeout"):
+            if getattr(self, name) < timedelta(0):
+                raise InputError(f"WorkerConfig.{name} must not be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueConfig:
+    """Everything about a queue that is not a message.
+
+    Schedules are looked up in this order: the message's own, the account's, the recipient domain's, the queue's.
+    """
+
+    schedule: ScheduleLike = MOX_SCHEDULE
+    schedules: Mapping[str, ScheduleLike] = field(default_factory=_nothing)
+    """Schedules that messages may name: the only way to give a single message a function."""
+    max_attempts: int | None = None
+    """For all messages; None: as many as the schedule allows (1,000, where that is a function)."""
+    accounts: Mapping[str, AccountConfig] = field(default_factory=_nothing)
+    domains: Mapping[str, DomainConfig] = field(default_factory=_nothing)
+    """By domain name in lower-case ASCII form."""
+    routes: tuple[Route, ...] = ()
+    default_transport: str = "default"
+    """For what no route matches. With a single registered transport, that is the default whatever its name."""
+    concurrency: int = 10
+    """Deliveries at once to one destination, over all workers."""
+    on_unknown: OnUnknown = "retry"
+    keep_history: timedelta = timedelta(days=30)
+    """How long finished messages stay in the history; 0: not at all."""
+    keep_events: timedelta = timedelta(days=30)
+    max_message_size: int = 100 * 1024 * 1024
+    max_recipients: int = 10_000
+    """Of one submission: its rows are written in one transaction."""
+    inline_content: int = 64 * 1024
+    """Content up to this many bytes lies in the database, larger content in a file."""
+    hostname: str = "localhost"
+    """The right-hand side of the Message-IDs that are added where one is missing."""
+    add_missing_headers: bool = True
+    """Add Date and Message-ID where they are missing (RFC 6409 8.2, 8.3)."""
+    worker: WorkerConfig = field(default_factory=WorkerConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work, and schedules that cannot be read, before anything is queued."""
+        for schedule in self._all_schedules():
+            as_schedule(schedule)
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise InputError("QueueConfig.max_attempts must be at least 1")
+        for name in ("concurrency", "max_message_size", "max_recipients"):
+            if getattr(self, name) < 1:
+                raise InputError(f"QueueConfig.{name} must be at least 1")
+        for name, domain in self.domains.items():
+            if domain.concurrency is not None and domain.concurrency < 1:
+                raise InputError(f"the concurrency of domain {name!r} must be at least 1")
+        if self.inline_content < 0:
+            raise InputError("QueueConfig.inline_content must not be negative")
+        if self.on_unknown not in ("retry", "hold"):
+            raise InputError("QueueConfig.on_unknown must be 'retry' or 'hold'")
+
+    def _all_schedules(self) -> list[ScheduleLike]:
+        optional = [a.schedule for a in self.accounts.values()] + [d.schedule for d in self.domains.values()]
+        return [self.schedule, *self.schedules.values(), *(s for s in optional if s is not None)]
+
+    def schedule_for(self, *, named: str | None, account: str, recipient_domain: str) -> ScheduleFunction:
+        """Return the schedule of a message.
+
+        Raises:
+            InvalidSchedule: the message's own is neither registered nor readable.
+        """
+        if named is not None:
+            return as_schedule(self.schedules.get(named, named))
+        for config in (self.accounts.get(account), self.domains.get(recipient_domain)):
+            if config is not None and config.schedule is not None:
+                return as_schedule(config.schedule)
+        return as_schedule(self.schedule)
+
+    def retention(self, account: str) -> timedelta:
+        """Return how long an account's history is kept."""
+        config = self.accounts.get(account)
+        return self.keep_history if config is None or config.keep_history is None else config.keep_history
+
+    def retentions(self) -> Mapping[str, timedelta]:
+        """Return the retention of each account that has its own; under "" the queue's."""
+        return {"": self.keep_history} | {
+            name: config.keep_history for name, config in self.accounts.items() if config.keep_history is not None
+        }
+
+    def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
+        """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""
+        account_config = self.accounts.get(account)
+        domain_config = self.domains.get(sender_domain)
+        return (
+            *(account_config.routes if account_config else ()),
+            *(domain_config.routes if domain_config else ()),
+            *self.routes,
+        )

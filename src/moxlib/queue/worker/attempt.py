@@ -1,0 +1,180 @@
+"""One attempt: find the transport, check the content, call the transport, and make sense of what it answers."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from random import Random
+
+from moxlib._clock import Clock
+from moxlib.queue import routing
+from moxlib.queue.config import QueueConfig
+from moxlib.queue.errors import ContentDamaged
+from moxlib.queue.storage.base import Claim, Settlement, Storage
+from moxlib.queue.storage.content import MessageContent
+from moxlib.queue.transport.base import Delivery, Transport
+from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, Unknown
+from moxlib.queue.worker import decide
+
+__all__ = ["Attempts", "choose_transport"]
+
+log = logging.getLogger("moxlib.queue")
+
+MAX_ERROR = 500  # characters of a transport's exception kept in the history
+
+
+def choose_transport(message: Message, config: QueueConfig, transports: Mapping[str, Transport]) -> str:
+    """Return the name of the transport for a message: its own, the first matching route's, or the default one."""
+    if message.transport is not None:
+        return message.transport
+    routes = config.routes_for(account=message.account, sender_domain=message.sender_domain)
+    if routes:
+        route = routing.choose(
+            routes,
+            sender_domain=message.sender_domain,
+            recipient_domain=message.recipient_domain,
+            attempts=max(0, message.attempts - 1),
+        )
+        if route is not None:
+            return route.transport
+    if len(transports) == 1:
+        return next(iter(transports))
+    return config.default_transport
+
+
+class Attempts:
+    """Makes attempts with the queue's transports; knows nothing of claims and leases."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        transports: Mapping[str, Transport],
+        config: QueueConfig,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._storage = storage
+        self._transports = transports
+        self._config = config
+        self._clock = clock
+        self._random = random
+        self._timeout = config.worker.delivery_timeout.total_seconds()
+
+    async def run(self, claims: tuple[Claim, ...]) -> list[Settlement]:
+        """Make one attempt for the recipients of one delivery; returns a settlement for each.
+
+        Raises:
+            CancelledError: nothing is known of the attempt then; see `interrupted`.
+            StorageError: the content could not be fetched; nothing was sent.
+        """
+        first = claims[0].message
+        now = self._clock.now()
+        if first.attempts > first.max_attempts:
+            return [decide.give_up(claim.message, config=self._config, now=now) for claim in claims]
+        name = choose_transport(first, self._config, self._transports)
+        began = self._clock.monotonic()
+        try:
+            outcomes = await self._attempt(claims, name)
+        except ContentDamaged as error:
+            log.error("message %d is quarantined: %s", first.id, error)  # noqa: TRY400 - no traceback is of use
+            reason = str(error)
+            return [decide.quarantine(claim.message, reason=reason, transport=name, now=now) for claim in claims]
+        duration = timedelta(seconds=self._clock.monotonic() - began)
+        return self._settlements(claims, outcomes, name, started=now, duration=duration)
+
+    def interrupted(self, claims: tuple[Claim, ...], *, started: datetime) -> list[Settlement]:
+        """Return settlements for a delivery whose `run` was cancelled."""
+        now = self._clock.now()
+        return [
+            decide.interrupted(
+                claim.message,
+                config=self._config,
+                transport=choose_transport(claim.message, self._config, self._transports),
+                started=started,
+                now=now,
+                jitter=self._jitter(),
+            )
+            for claim in claims
+        ]
+
+    def _settlements(
+        self,
+        claims: tuple[Claim, ...],
+        outcomes: Sequence[Outcome],
+        transport: str,
+        *,
+        started: datetime,
+        duration: timedelta,
+    ) -> list[Settlement]:
+        now = started + duration
+        return [
+            decide.settlement(
+                claim.message,
+                outcome,
+                config=self._config,
+                transport=transport,
+                started=started,
+                duration=duration,
+                now=now,
+                jitter=self._jitter(),
+            )
+            for claim, outcome in zip(claims, outcomes, strict=True)
+        ]
+
+    def _jitter(self) -> float:
+        return self._random.uniform(-1.0, 1.0)
+
+    async def _attempt(self, claims: tuple[Claim, ...], name: str) -> Sequence[Outcome]:
+        transport = self._transports.get(name)
+        if transport is None:
+            return _same(claims, Deferred(text=f"no transport is registered as {name!r}"))
+        content = await self._content(claims[0])
+        messages = tuple([claim.message for claim in claims])
+        delivery = Delivery(messages=messages, content=content, transport=name)
+        try:
+            async with self._clock.timeout(self._timeout):
+                outcomes = await transport.deliver(delivery)
+        except ContentDamaged:
+            raise
+        except TimeoutError:
+            return _same(claims, Deferred(text=f"transport {name!r} took longer than {self._timeout:g} s"))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return _same(claims, _crashed(name, error))  # the transport's own, from some task inside it
+        except Exception as error:
+            log.exception("transport %r raised; its delivery of message %d is deferred", name, claims[0].message.id)
+            return _same(claims, _crashed(name, error))
+        return _checked(outcomes, claims, name)
+
+    async def _content(self, claim: Claim) -> MessageContent:
+        message = claim.message
+        stored = claim.content or await self._storage.content(message.base_id)
+        if stored is None:
+            raise ContentDamaged("the content is not in storage any more")
+        content = MessageContent(message.prefix, stored, self._storage.content_directory)
+        await content.verify()
+        return content
+
+
+def _same(claims: tuple[Claim, ...], outcome: Outcome) -> list[Outcome]:
+    return [outcome] * len(claims)
+
+
+def _crashed(name: str, error: BaseException) -> Deferred:
+    return Deferred(text=f"transport {name!r} raised {type(error).__name__}: {error}"[:MAX_ERROR])
+
+
+def _checked(outcomes: object, claims: tuple[Claim, ...], name: str) -> Sequence[Outcome]:
+    """Return a transport's answer if it is one outcome for each recipient; else a deferral that says what it was."""
+    if not isinstance(outcomes, list | tuple) or len(outcomes) != len(claims):
+        what = f"{len(outcomes)} outcomes" if isinstance(outcomes, list | tuple) else type(outcomes).__name__
+        log.error("transport %r answered %s for %d recipients", name, what, len(claims))
+        return _same(claims, Deferred(text=f"transport {name!r} answered {what} for {len(claims)} recipients"))
+    return [
+        outcome
+        if isinstance(outcome, Delivered | Deferred | Failed | Unknown)
+        else Deferred(text=f"transport {name!r} answered a {type(outcome).__name__}, which is no outcome")
+        for outcome in outcomes
+    ]

@@ -1,0 +1,138 @@
+"""What becomes of a message after an attempt: the decision on an outcome. Pure."""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from moxlib.queue.config import QueueConfig
+from moxlib.queue.errors import InvalidSchedule
+from moxlib.queue.schedule import next_attempt
+from moxlib.queue.storage.base import Quarantine, Retire, Retry, Settlement
+from moxlib.queue.types import (
+    AttemptResult,
+    Deferred,
+    Delivered,
+    EventType,
+    Failed,
+    Message,
+    Outcome,
+    ResultKind,
+    Unknown,
+)
+
+__all__ = ["give_up", "interrupted", "quarantine", "settlement"]
+
+MAX_TEXT = 2000  # characters of a reply kept in the history; a peer may send a hundred lines
+FALLBACK_WAIT = timedelta(hours=1)  # when a schedule cannot be used any more: the message must not be lost for that
+
+
+def settlement(
+    message: Message,
+    outcome: Outcome,
+    *,
+    config: QueueConfig,
+    transport: str,
+    started: datetime,
+    duration: timedelta,
+    now: datetime,
+    jitter: float,
+) -> Settlement:
+    """Return the settlement of one recipient's outcome: history, or the next attempt."""
+    match outcome:
+        case Delivered():
+            kind, wait = ResultKind.DELIVERED, None
+        case Failed():
+            kind, wait = ResultKind.FAILED, None
+        case Deferred():
+            kind, wait = ResultKind.DEFERRED, outcome.retry_after
+        case Unknown():
+            kind, wait = ResultKind.UNKNOWN, None
+        case _:
+            assert_never(outcome)
+    result = AttemptResult(
+        attempt=message.attempts,
+        kind=kind,
+        started=started,
+        duration=duration,
+        code=0 if isinstance(outcome, Unknown) else outcome.code,
+        enhanced="" if isinstance(outcome, Unknown) else outcome.enhanced,
+        text=outcome.text[:MAX_TEXT],
+        transport=transport,
+        peer=outcome.peer,
+    )
+    if kind is ResultKind.DELIVERED:
+        return _retire(message, result, EventType.DELIVERED, config, now)
+    if kind is ResultKind.FAILED:
+        return _retire(message, result, EventType.FAILED, config, now)
+    hold = kind is ResultKind.UNKNOWN and config.on_unknown == "hold"
+    return _retry(message, result, config=config, now=now, jitter=jitter, wait=wait, hold=hold)
+
+
+def interrupted(
+    message: Message, *, config: QueueConfig, transport: str, started: datetime, now: datetime, jitter: float
+) -> Settlement:
+    """Return the settlement of an attempt that was cancelled: nobody knows how far it got."""
+    result = AttemptResult(
+        attempt=message.attempts,
+        kind=ResultKind.INTERRUPTED,
+        started=started,
+        duration=now - started,
+        text="the attempt was cancelled while the worker shut down",
+        transport=transport,
+    )
+    hold = config.on_unknown == "hold"
+    return _retry(message, result, config=config, now=now, jitter=jitter, wait=None, hold=hold)
+
+
+def give_up(message: Message, *, config: QueueConfig, now: datetime) -> Settlement:
+    """Return the settlement of a message whose last attempt was interrupted: there is no further one."""
+    text = f"gave up: the last of {message.max_attempts} attempts was interrupted"
+    result = AttemptResult(attempt=message.attempts, kind=ResultKind.FAILED, started=now, text=text)
+    return _retire(message, result, EventType.FAILED, config, now)
+
+
+def quarantine(message: Message, *, reason: str, transport: str, now: datetime) -> Settlement:
+    """Return the settlement of a message whose content is damaged."""
+    result = AttemptResult(
+        attempt=message.attempts,
+        kind=ResultKind.QUARANTINED,
+        started=now,
+        text=reason[:MAX_TEXT],
+        transport=transport,
+    )
+    return Quarantine(message=message, result=result)
+
+
+def _retry(
+    message: Message,
+    result: AttemptResult,
+    *,
+    config: QueueConfig,
+    now: datetime,
+    jitter: float,
+    wait: timedelta | None,
+    hold: bool,
+) -> Settlement:
+    try:
+        schedule = config.schedule_for(
+            named=message.schedule, account=message.account, recipient_domain=message.recipient_domain
+        )
+        due = next_attempt(
+            schedule,
+            attempts=message.attempts,
+            max_attempts=message.max_attempts,
+            now=now,
+            jitter=jitter,
+            not_before=wait,
+        )
+    except InvalidSchedule:
+        # The schedule the message names is no longer registered, or its function fails: keep trying until max_attempts.
+        due = None if message.attempts >= message.max_attempts else now + FALLBACK_WAIT
+    if due is None and not hold:
+        return _retire(message, result, EventType.FAILED, config, now)
+    return Retry(message=message, result=result, next_attempt=due or now, hold=hold, delayed=True)
+
+
+def _retire(
+    message: Message, result: AttemptResult, event: EventType, config: QueueConfig, now: datetime
+) -> Settlement:
+    return Retire(message=message, result=result, event=event, keep_until=now + config.retention(message.account))

@@ -1,0 +1,92 @@
+"""Settling in batches: outcomes wait a moment for others, then share one commit. None is given up."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from moxlib._clock import Clock
+from moxlib.errors import StorageError
+from moxlib.queue.storage.base import Settlement, Storage
+
+__all__ = ["Settler"]
+
+FULL = 200  # settlements that are committed without waiting for more
+RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)  # between tries while the disk refuses; the last one repeats
+
+
+class Settler:
+    """Takes settlements, commits them in batches, and tells how it went."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        gather: timedelta,
+        *,
+        settled: Callable[[Sequence[Settlement], frozenset[int]], None],
+        trouble: Callable[[str, Exception], None],
+    ) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._gather = gather.total_seconds()
+        self._settled = settled
+        self._trouble = trouble
+        self._waiting: dict[int, list[Settlement]] = {}
+        self._count = 0
+        self._arrived = asyncio.Event()
+        self._full = asyncio.Event()
+        self._closing = False
+        self.expected = 0
+        """Messages whose settlements are still to come; with none left, a batch does not wait."""
+
+    def add(self, worker: int, settlements: Sequence[Settlement]) -> None:
+        """Take settlements of what was claimed under the id `worker`; they are committed soon."""
+        self._waiting.setdefault(worker, []).extend(settlements)
+        self._count += len(settlements)
+        self._arrived.set()
+        if self._count >= FULL or self.expected <= self._count:
+            self._full.set()
+
+    def close(self) -> None:
+        """Let `run` end once all is settled."""
+        self._closing = True
+        self._arrived.set()
+        self._full.set()
+
+    async def run(self) -> None:
+        """Commit batches until closed."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if not self._waiting and self._closing:
+                return
+            if self._gather and not self._full.is_set():
+                await self._wait_for_more()
+            self._full.clear()
+            batches, self._waiting, self._count = self._waiting, {}, 0
+            for worker, batch in batches.items():
+                await self._commit(worker, batch)
+            if self._waiting or self._closing:
+                self._arrived.set()
+
+    async def _wait_for_more(self) -> None:
+        # Real time on purpose: this paces commits and decides nothing, so an injected clock has no say in it.
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._gather, self._full.set)
+        try:
+            await self._full.wait()
+        finally:
+            timer.cancel()
+
+    async def _commit(self, worker: int, batch: Sequence[Settlement]) -> None:
+        tries = 0
+        while True:
+            try:
+                lost = await self._storage.settle(worker, batch, now=self._clock.now())
+            except StorageError as error:
+                self._trouble("settling attempts", error)
+                await self._clock.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
+                tries += 1
+            else:
+                self._settled(batch, lost)
+                return

@@ -1,0 +1,401 @@
+"""`Worker`: claims, delivers and settles until it is told to stop, then drains.
+
+Four tasks in one group: claiming, settling, keeping the lease (and taking back what dead workers left), purging old
+history; and for each destination at work, runners, one per delivery slot. An error of the disk is reported, waited out
+and tried again; nothing that a single delivery does ends the worker.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from functools import partial
+from random import Random
+
+from moxlib._clock import Clock
+from moxlib.errors import StorageError
+from moxlib.queue.config import QueueConfig
+from moxlib.queue.observer import Observer
+from moxlib.queue.storage.base import (
+    Claim,
+    ClaimRequest,
+    ClaimResult,
+    DestinationLimits,
+    GiveBack,
+    Settlement,
+    Storage,
+)
+from moxlib.queue.transport.base import ManagedTransport, Transport
+from moxlib.queue.worker.attempt import Attempts
+from moxlib.queue.worker.identity import is_known_dead, own_identity
+from moxlib.queue.worker.lanes import Lane, group_claims
+from moxlib.queue.worker.settler import Settler
+
+__all__ = ["Worker"]
+
+log = logging.getLogger("moxlib.queue")
+
+TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
+
+
+class Worker:
+    """Delivers a queue's messages; one object for one run."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        transports: Mapping[str, Transport],
+        *,
+        config: QueueConfig,
+        clock: Clock,
+        observer: Observer,
+        random: Random,
+    ) -> None:
+        self._storage = storage
+        self._transports = transports
+        self._config = config
+        self._settings = config.worker
+        self._clock = clock
+        self._observer = observer
+        self._attempts = Attempts(storage, transports, config, clock, random)
+        self._settler = Settler(
+            storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._trouble
+        )
+        self._limits = DestinationLimits(
+            default=config.concurrency,
+            by_destination={
+                name: domain.concurrency for name, domain in config.domains.items() if domain.concurrency is not None
+            },
+        )
+        self._id = 0
+        self._lease_ends = 0.0
+        self._lease_lock = asyncio.Lock()
+        self._lanes: dict[str, Lane] = {}
+        self._claimed = 0
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._looked = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._runners: set[asyncio.Task[None]] = set()
+
+    @property
+    def id(self) -> int:
+        """The id under which it is registered now; 0 before it runs."""
+        return self._id
+
+    def wake(self) -> None:
+        """Something may be due: look now rather than at the next poll."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Begin to drain: claim no more, give back what has not begun, let attempts under way finish. Idempotent."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def ready(self) -> None:
+        """Wait until it is registered and its transports run."""
+        await self._ready.wait()
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is due: a look that began after this call found nothing, and all attempts are settled."""
+        looked = self._looked
+        self.wake()
+        async with self._progress:
+            await self._progress.wait_for(
+                lambda: (self._looked > looked + 1 and self._claimed == 0) or self._stopping.is_set()
+            )
+
+    async def run(self) -> None:
+        """Work until `stop()`, then drain and unregister.
+
+        Cancelled, it cancels the attempts under way and settles them as interrupted before it ends.
+
+        Raises:
+            StorageError: the queue could not be read or written at the start.
+        """
+        async with AsyncExitStack() as stack:
+            for transport in dict.fromkeys(self._transports.values()):
+                if isinstance(transport, ManagedTransport):
+                    await stack.enter_async_context(transport.running())
+            await self._take_back()
+            await self._register()
+            self._ready.set()
+            try:
+                async with asyncio.TaskGroup() as background:
+                    helpers = [
+                        background.create_task(self._keep_lease(), name="moxlib lease"),
+                        background.create_task(self._purge(), name="moxlib purge"),
+                    ]
+                    try:
+                        await self._deliver()
+                    finally:
+                        for task in helpers:
+                            task.cancel()
+            finally:
+                await self._storage.unregister_worker(self._id, now=self._clock.now())
+
+    async def _deliver(self) -> None:
+        """Claim and deliver until stopped or cancelled; ends when all that was claimed is settled."""
+        settling = asyncio.create_task(self._settler.run(), name="moxlib settle")
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._claim_loop()
+                await self._drain()
+        finally:
+            self._group = None
+            self._give_back()
+            self._settler.close()
+            await _finish(settling)
+
+    # claiming
+
+    async def _claim_loop(self) -> None:
+        tries = 0
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                result = await self._claim()
+            except StorageError as error:
+                self._trouble("claiming messages", error)
+                await self._pause(TROUBLE_SECONDS[min(tries, len(TROUBLE_SECONDS) - 1)])
+                tries += 1
+                continue
+            tries = 0
+            await self._looked_once()
+            if result is None or not result.claims:
+                await self._pause(self._seconds_to(result.next_turn if result else None))
+
+    async def _looked_once(self) -> None:
+        async with self._progress:
+            self._looked += 1
+            self._progress.notify_all()
+
+    async def _claim(self) -> ClaimResult | None:
+        """Claim once, if there is room; None if there is none."""
+        limit = min(self._settings.claim_batch, self._settings.max_claimed - self._claimed)
+        if limit < min(self._settings.claim_batch, self._settings.max_claimed) // 2:
+            return None
+        release = [name for name, lane in self._lanes.items() if lane.idle and lane.slots]
+        for name in release:
+            self._lanes[name].slots = 0
+        request = ClaimRequest(
+            now=self._clock.now(),
+            limit=limit,
+            limits=self._limits,
+            room={name: lane.room for name, lane in self._lanes.items()},
+            release=release,
+        )
+        result = await self._claim_whole(request)
+        self._dispatch(result)
+        for name in release:
+            if (lane := self._lanes.get(name)) is not None and lane.idle and not lane.slots:
+                del self._lanes[name]
+        return result
+
+    async def _claim_whole(self, request: ClaimRequest) -> ClaimResult:
+        """Claim; when cancelled meanwhile, wait for the claim all the same and give back what it brought."""
+        worker = self._id
+        claiming = asyncio.ensure_future(self._storage.claim(worker, request))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming])
+            if not claiming.cancelled() and claiming.exception() is None:
+                claims = claiming.result().claims
+                self._claimed += len(claims)
+                self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
+            raise
+
+    def _dispatch(self, result: ClaimResult) -> None:
+        self._claimed += len(result.claims)
+        self._settler.expected = self._claimed
+        now = self._clock.monotonic()
+        for name, deliveries in group_claims(result.claims).items():
+            lane = self._lanes.setdefault(name, Lane(name))
+            lane.fill(deliveries, slots=result.slots[name], now=now)
+            self._start_runners(lane)
+
+    def _start_runners(self, lane: Lane) -> None:
+        assert self._group is not None
+        for _ in range(min(lane.slots - lane.running, len(lane.waiting))):
+            lane.running += 1
+            task = self._group.create_task(self._run_lane(lane), name=f"moxlib {lane.name}")
+            self._runners.add(task)
+            task.add_done_callback(self._runners.discard)
+
+    def _seconds_to(self, turn: datetime | None) -> float:
+        poll = self._settings.poll_interval.total_seconds()
+        if turn is None:
+            return poll
+        return min(poll, max(0.0, (turn - self._clock.now()).total_seconds()))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait until something may be due: woken, or after so many seconds."""
+        if self._wake.is_set() or self._stopping.is_set():
+            return
+        try:
+            async with self._clock.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    # delivering
+
+    async def _run_lane(self, lane: Lane) -> None:
+        try:
+            while (claims := lane.pop(self._clock.monotonic())) is not None:
+                if not await self._holds_lease():
+                    self._forget(claims)
+                    continue
+                await self._run_delivery(claims)
+                if lane.wants_more():
+                    self._wake.set()
+        finally:
+            lane.running -= 1
+
+    async def _run_delivery(self, claims: tuple[Claim, ...]) -> None:
+        worker = self._id
+        started = self._clock.now()
+        try:
+            settlements = await self._attempts.run(claims)
+        except asyncio.CancelledError:
+            self._settler.add(worker, self._attempts.interrupted(claims, started=started))
+            raise
+        except StorageError as error:  # the content could not be fetched: nothing was sent
+            self._trouble("reading content", error)
+            await self._clock.sleep(TROUBLE_SECONDS[1])
+            settlements = [GiveBack(message=claim.message) for claim in claims]
+        self._tell_attempts(settlements)
+        self._settler.add(worker, settlements)
+
+    def _forget(self, claims: tuple[Claim, ...]) -> None:
+        """Drop claims that another worker has taken back."""
+        self._claimed -= len(claims)
+        self._settler.expected = self._claimed
+
+    def _give_back(self) -> None:
+        for lane in self._lanes.values():
+            self._settler.add(self._id, [GiveBack(message=claim.message) for claim in lane.clear()])
+
+    def _on_settled(self, settlements: Sequence[Settlement], lost: frozenset[int]) -> None:
+        self._claimed -= len(settlements)
+        self._settler.expected = self._claimed
+        if lost:
+            self._tell(lambda: self._observer.lease_lost(self._id, len(lost)))
+        if self._claimed <= self._settings.max_claimed // 2:
+            self._wake.set()
+
+    async def _drain(self) -> None:
+        """Give back what has not begun; wait for what has, then cancel it."""
+        self._give_back()
+        if not self._runners:
+            return
+        try:
+            async with self._clock.timeout(self._settings.drain_timeout.total_seconds()):
+                await asyncio.wait(set(self._runners))
+        except TimeoutError:
+            for task in self._runners:
+                task.cancel()
+
+    # the lease
+
+    async def _register(self) -> None:
+        began = self._clock.monotonic()
+        lease = self._settings.lease
+        self._id = await self._storage.register_worker(own_identity(), now=self._clock.now(), lease=lease)
+        self._lease_ends = began + lease.total_seconds()
+
+    async def _holds_lease(self) -> bool:
+        """Say whether what was claimed is still ours; a worker that was stopped for long must ask."""
+        if self._clock.monotonic() < self._lease_ends:
+            return True
+        worker = self._id
+        async with self._lease_lock:
+            if self._clock.monotonic() >= self._lease_ends:
+                await self._retrying("renewing the lease", self._renew)
+        return self._id == worker
+
+    async def _renew(self) -> None:
+        began = self._clock.monotonic()
+        lease = self._settings.lease
+        if await self._storage.renew(self._id, now=self._clock.now(), lease=lease):
+            self._lease_ends = began + lease.total_seconds()
+            return
+        log.warning("worker %d lost its lease; it starts anew", self._id)
+        for lane in self._lanes.values():
+            self._forget(tuple(lane.clear()))
+        await self._register()
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._clock.sleep(self._settings.lease.total_seconds() / 3)
+            async with self._lease_lock:
+                await self._retrying("renewing the lease", self._renew)
+            await self._retrying("taking back from dead workers", self._take_back)
+
+    async def _take_back(self) -> None:
+        workers = await self._storage.workers()
+        now = self._clock.now()
+        dead = [worker.id for worker in workers if worker.id != self._id and is_known_dead(worker.identity)]
+        if not dead and all(worker.lease_until > now for worker in workers):
+            return
+        hold = self._config.on_unknown == "hold"
+        taken = await self._storage.take_back(now=now, dead=dead, hold_interrupted=hold)
+        if taken:
+            log.warning("took back what workers %s had claimed", ", ".join(map(str, taken)))
+            self._wake.set()
+
+    async def _purge(self) -> None:
+        while True:
+            await self._retrying("purging history", self._purge_once)
+            await self._clock.sleep(self._settings.purge_interval.total_seconds())
+
+    async def _purge_once(self) -> None:
+        now = self._clock.now()
+        purged = 1
+        while purged:
+            purged = await self._storage.purge(now=now, events_before=now - self._config.keep_events)
+
+    # trouble
+
+    async def _retrying(self, doing: str, step: Callable[[], Awaitable[None]]) -> None:
+        tries = 0
+        while True:
+            try:
+                return await step()
+            except StorageError as error:
+                self._trouble(doing, error)
+            await self._clock.sleep(TROUBLE_SECONDS[min(tries, len(TROUBLE_SECONDS) - 1)])
+            tries += 1
+
+    def _trouble(self, doing: str, error: Exception) -> None:
+        log.error("%s failed, and will be tried again: %s", doing, error)
+        self._tell(lambda: self._observer.trouble(doing, error))
+
+    def _tell_attempts(self, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            if not isinstance(settlement, GiveBack):
+                self._tell(partial(self._observer.attempted, settlement.message, settlement.result))
+
+    def _tell(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            log.exception("the observer raised")
+
+
+async def _finish(task: asyncio.Task[None]) -> None:
+    """Wait for a task to its end, even when cancelled meanwhile: what it settles must not be lost."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
