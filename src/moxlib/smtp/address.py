@@ -259,7 +259,7 @@ def _reason_for_none(text: str) -> str:
         return "a control character"
     if text.startswith("@"):
         return "empty localpart"
-    return "unclosed quotes or a bad escape in localpart" if text.startswith('"') else "localpart needs quoting"
+    return "badly quoted localpart" if text.startswith('"') else "localpart needs quoting"
 
 
 def _joined(localpart: str, domain_text: str, text: str) -> Address:
