@@ -1,0 +1,393 @@
+"""The SQLite storage does what the model in memory does: a machine asks both the same, and compares all they hold.
+
+MOXLIB_MACHINE_EXAMPLES runs are made (30 unless set); with the variable set they are random ones, else always the same.
+"""
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.storage.base import (
+    Claim,
+    ClaimRequest,
+    DestinationLimits,
+    GiveBack,
+    Quarantine,
+    Retire,
+    Retry,
+    Settlement,
+    Storage,
+)
+from moxlib.queue.storage.sqlite import SQLiteStorage
+from moxlib.queue.types import (
+    AttemptResult,
+    Event,
+    EventType,
+    HoldRule,
+    Message,
+    NewRecipient,
+    NewSubmission,
+    RequireTLS,
+    ResultKind,
+    Retired,
+    StoredContent,
+)
+from moxlib.testing import MemoryStorage
+
+T = TypeVar("T")
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+EVERYTHING = 10_000
+
+ACCOUNTS = ("shop", "else")
+DOMAINS = ("x.example", "y.example", "z.example")
+HERE = ("here.example", "there.example")
+TRANSPORTS = (None, "relay", "other")
+
+# Few values each, so that filters, rules and instants meet what they ask for.
+seconds = st.sampled_from([-60, -1, 0, 1, 2, 30, 60, 90]).map(lambda n: timedelta(seconds=n))
+soon = st.sampled_from([0, 1, 1, 2, 30, 60, 61]).map(lambda n: timedelta(seconds=n))
+instants = st.integers(-1, 150).map(lambda n: START + timedelta(seconds=n))
+recipients = st.builds(
+    lambda name, domain: NewRecipient(address=f"{name}@{domain}", domain=domain, destination=domain),
+    st.sampled_from(["a", "B", "Jörg"]),
+    st.sampled_from(DOMAINS),
+)
+contents = st.sampled_from([b"", b"short", b"x" * 16_384, b"y" * 16_385])
+hold_rules = st.builds(
+    HoldRule,
+    account=st.sampled_from(["", *ACCOUNTS]),
+    sender_domain=st.sampled_from(["", HERE[0]]),
+    recipient_domain=st.sampled_from(["", *DOMAINS[:2]]),
+)
+
+
+def maybe(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
+    return st.one_of(st.none(), st.none(), st.none(), values)
+
+
+common_conditions: dict[str, st.SearchStrategy[Any]] = {
+    "ids": maybe(st.lists(st.integers(1, 12), max_size=4).map(tuple)),
+    "base_id": maybe(st.integers(1, 6)),
+    "account": maybe(st.sampled_from(ACCOUNTS)),
+    "sender": maybe(st.sampled_from(["HERE", "t"])),
+    "recipient": maybe(st.sampled_from(["b@", "JÖRG", "z.Example"])),
+    "destination": maybe(st.sampled_from(["X.example", "y.example"])),
+    "transport": maybe(st.sampled_from(["", "relay"])),
+    "queued_before": maybe(instants),
+    "queued_after": maybe(instants),
+    "last_activity_before": maybe(instants),
+    "last_activity_after": maybe(instants),
+}
+message_filters = st.builds(
+    MessageFilter,
+    **common_conditions,
+    hold=maybe(st.booleans()),
+    in_flight=maybe(st.booleans()),
+    quarantined=maybe(st.booleans()),
+    next_attempt_before=maybe(instants),
+    next_attempt_after=maybe(instants),
+)
+history_filters = st.builds(
+    HistoryFilter, **common_conditions, success=maybe(st.booleans()), event=maybe(st.sampled_from(EventType))
+)
+claim_fields = st.fixed_dictionaries(
+    {
+        "limit": st.integers(1, 6),
+        "default_room": st.sampled_from([20, 2, 1, 0]),
+        "room": st.dictionaries(st.sampled_from(DOMAINS), st.integers(0, 3), max_size=2),
+        "release": st.lists(st.sampled_from([*DOMAINS, "nowhere.example"]), max_size=2, unique=True),
+        "limits": st.builds(
+            DestinationLimits,
+            default=st.integers(1, 4),
+            by_destination=st.dictionaries(st.just("x.example"), st.integers(1, 3), max_size=1),
+        ),
+    }
+)
+Settle = Callable[[Message, datetime], Settlement]
+
+
+def settle_by(kind: str, wait: timedelta, flag: bool, other: bool) -> Settle:
+    """Return what makes the settlement of one kind for a message, at a time."""
+
+    def make(message: Message, now: datetime) -> Settlement:
+        result = AttemptResult(
+            attempt=message.attempts,
+            kind=ResultKind.DEFERRED,
+            started=now - wait / 7,
+            duration=wait / 7,
+            code=451,
+            enhanced="4.3.0",
+            text=f"said {kind}",
+            transport="direct",
+            peer="mx",
+        )
+        if kind == "retry":
+            return Retry(message=message, result=result, next_attempt=now + wait, hold=flag, delayed=other)
+        if kind == "quarantine":
+            return Quarantine(message=message, result=replace(result, kind=ResultKind.QUARANTINED))
+        if kind == "give back":
+            return GiveBack(message=message)
+        event = EventType.DELIVERED if kind == "deliver" else EventType.FAILED
+        return Retire(message=message, result=result, event=event, keep_until=now + wait)
+
+    return make
+
+
+settlements = st.builds(
+    settle_by,
+    st.sampled_from(["deliver", "retry", "retry", "fail", "give back", "quarantine"]),
+    seconds,
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def in_any_order(events: Sequence[Event]) -> list[Event]:
+    """Sort events without their ids: in what order one `settle` logs is the storage's own business."""
+    return sorted((replace(event, id=0) for event in events), key=lambda e: (e.at, e.message, e.type))
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """Two storages and the time."""
+
+    workers = Bundle("workers")
+    claims = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.now = START
+        self.submissions: list[int] = []
+        self.rule_ids: list[int] = []
+        self.model: Storage = MemoryStorage()
+        self.real = self.make_real()
+        self.both(lambda storage: storage.open(self.now))
+
+    def make_real(self) -> Storage:
+        return SQLiteStorage(Path(self.directory.name) / "mail.db", transactions="loop")
+
+    def teardown(self) -> None:
+        self.both(lambda storage: storage.close())
+        self.runner.close()
+        self.directory.cleanup()
+
+    def both(self, ask: Callable[[Storage], Awaitable[T]]) -> T:
+        """Ask both storages the same; return the answer if it is the same too."""
+
+        async def answers() -> tuple[T, T]:
+            return await ask(self.model), await ask(self.real)
+
+        expected, got = self.runner.run(answers())
+        assert got == expected
+        return expected
+
+    # submitting
+
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        sender=st.sampled_from(HERE),
+        to=st.lists(recipients, min_size=1, max_size=3),
+        body=contents,
+        wait=soon,
+        transport=st.sampled_from(TRANSPORTS),
+    )
+    def submit(
+        self, account: str, sender: str, to: list[NewRecipient], body: bytes, wait: timedelta, transport: str | None
+    ) -> None:
+        content = StoredContent(size=len(body), sha256=hashlib.sha256(body).digest(), body=body)
+        new = NewSubmission(
+            account=account,
+            sender=f"me@{sender}",
+            sender_domain=sender,
+            recipients=tuple(to),
+            content=content,
+            queued=self.now,
+            next_attempt=self.now + wait,
+            max_attempts=4,
+            transport=transport,
+        )
+        receipts = self.both(lambda storage: storage.insert(new))
+        self.submissions.append(receipts[0].base_id)
+
+    # working
+
+    @initialize(target=workers)
+    def first_worker(self) -> int:
+        return self.both(lambda storage: storage.register_worker("host/1", now=self.now, lease=timedelta(seconds=60)))
+
+    @rule(target=workers, lease=st.sampled_from([timedelta(seconds=30), timedelta(seconds=300)]))
+    def register(self, lease: timedelta) -> int:
+        return self.both(lambda storage: storage.register_worker("host/1", now=self.now, lease=lease))
+
+    @rule(worker=workers)
+    def renew(self, worker: int) -> None:
+        self.both(lambda storage: storage.renew(worker, now=self.now, lease=timedelta(seconds=60)))
+
+    @rule(worker=workers)
+    def unregister(self, worker: int) -> None:
+        self.both(lambda storage: storage.unregister_worker(worker, now=self.now))
+
+    @rule(dead=st.lists(workers, max_size=2), hold=st.booleans())
+    def take_back(self, dead: list[int], hold: bool) -> None:
+        self.both(lambda storage: storage.take_back(now=self.now, dead=dead, hold_interrupted=hold))
+
+    @rule(target=claims, worker=workers, fields=claim_fields)
+    def claim(self, worker: int, fields: dict[str, Any]) -> Any:
+        request = ClaimRequest(now=self.now, **fields)
+        result = self.both(lambda storage: storage.claim(worker, request))
+        return multiple(*((worker, claim) for claim in result.claims))
+
+    @rule(target=claims, worker=workers)
+    def claim_all(self, worker: int) -> Any:
+        return self.claim(worker, {"limit": 50, "limits": DestinationLimits()})
+
+    @rule(picked=st.lists(st.tuples(consumes(claims), settlements), min_size=1, max_size=4))
+    def settle(self, picked: list[tuple[tuple[int, Claim], Settle]]) -> None:
+        for worker in {owner for (owner, _), _ in picked}:
+            batch = [make(claim.message, self.now) for (owner, claim), make in picked if owner == worker]
+            self.both(lambda storage: storage.settle(worker, batch, now=self.now))  # noqa: B023 - called at once
+
+    @rule(claimed=claims, worker=workers, make=settlements)
+    def settle_by_another(self, claimed: tuple[int, Claim], worker: int, make: Settle) -> None:
+        owner, claim = claimed
+        if owner != worker:
+            settlement = make(claim.message, self.now)
+            lost = self.both(lambda storage: storage.settle(worker, [settlement], now=self.now))
+            assert lost == {claim.message.id}
+
+    @rule(by=seconds.filter(lambda wait: wait > timedelta(0)))
+    def advance(self, by: timedelta) -> None:
+        self.now += by
+
+    # operating
+
+    @rule(where=message_filters, hold=st.booleans())
+    def set_hold(self, where: MessageFilter, hold: bool) -> None:
+        self.both(lambda storage: storage.set_hold(where, hold=hold))
+
+    @rule(where=message_filters, wait=seconds)
+    def set_next_attempt(self, where: MessageFilter, wait: timedelta) -> None:
+        self.both(lambda storage: storage.set_next_attempt(where, self.now + wait))
+
+    @rule(where=message_filters, delay=seconds)
+    def add_next_attempt(self, where: MessageFilter, delay: timedelta) -> None:
+        self.both(lambda storage: storage.add_next_attempt(where, delay))
+
+    @rule(where=message_filters, transport=st.sampled_from(TRANSPORTS))
+    def set_transport(self, where: MessageFilter, transport: str | None) -> None:
+        self.both(lambda storage: storage.set_transport(where, transport))
+
+    @rule(where=message_filters, require_tls=st.sampled_from(RequireTLS))
+    def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> None:
+        self.both(lambda storage: storage.set_require_tls(where, require_tls))
+
+    @rule(
+        where=message_filters,
+        event=st.sampled_from([EventType.CANCELED, EventType.FAILED]),
+        keep=st.dictionaries(st.sampled_from(["", "shop"]), seconds),
+    )
+    def retire(self, where: MessageFilter, event: EventType, keep: dict[str, timedelta]) -> None:
+        self.both(lambda storage: storage.retire(where, event=event, text="by hand", now=self.now, keep=keep))
+
+    @rule(new=hold_rules)
+    def add_hold_rule(self, new: HoldRule) -> None:
+        added, _ = self.both(lambda storage: storage.add_hold_rule(new))
+        self.rule_ids.append(added.id)
+
+    @rule(back=st.integers(0, 3))
+    def remove_hold_rule(self, back: int) -> None:
+        id_ = self.rule_ids[-1 - back] if back < len(self.rule_ids) else 4711
+        self.both(lambda storage: storage.remove_hold_rule(id_))
+
+    @rule(age=soon)
+    def purge(self, age: timedelta) -> None:
+        self.both(lambda storage: storage.purge(now=self.now, events_before=self.now - age))
+
+    @rule()
+    def reopen(self) -> None:
+        self.both(lambda storage: storage.close())
+        self.real = self.make_real()
+        self.both(lambda storage: storage.open(self.now))
+
+    # looking
+
+    @rule(where=message_filters, sort=st.sampled_from(Sort), descending=st.booleans(), limit=st.integers(1, 4))
+    def page_through_the_queue(self, where: MessageFilter, sort: Sort, descending: bool, limit: int) -> None:
+        def page(after: Cursor | None) -> Page[Message]:
+            return self.both(
+                lambda storage: storage.list_messages(where, sort=sort, descending=descending, limit=limit, after=after)
+            )
+
+        seen = walk(page)
+        assert len(set(seen)) == len(seen) == self.both(lambda storage: storage.count_messages(where))
+
+    @rule(
+        where=history_filters,
+        sort=st.sampled_from([Sort.QUEUED, Sort.LAST_ACTIVITY]),
+        descending=st.booleans(),
+        limit=st.integers(1, 4),
+    )
+    def page_through_the_history(self, where: HistoryFilter, sort: Sort, descending: bool, limit: int) -> None:
+        def page(after: Cursor | None) -> Page[Retired]:
+            return self.both(
+                lambda storage: storage.list_retired(where, sort=sort, descending=descending, limit=limit, after=after)
+            )
+
+        seen = walk(page)
+        assert len(set(seen)) == len(seen) == self.both(lambda storage: storage.count_retired(where))
+
+    @invariant()
+    def both_hold_the_same(self) -> None:
+        order: dict[str, Any] = {"sort": Sort.QUEUED, "descending": False, "limit": EVERYTHING, "after": None}
+
+        async def state(storage: Storage) -> dict[str, object]:
+            events = await storage.events(after=0, limit=EVERYTHING)
+            return {
+                "queue": (await storage.list_messages(MessageFilter(), **order)).items,
+                "history": (await storage.list_retired(HistoryFilter(), **order)).items,
+                "event ids": [event.id for event in events],
+                "events": in_any_order(events),
+                "workers": await storage.workers(),
+                "rules": [(rule.id, rule) for rule in await storage.hold_rules()],
+                "contents": [await storage.content(base_id) for base_id in self.submissions],
+                "next due": await storage.next_due(),
+            }
+
+        self.both(state)
+
+
+def walk(page: Callable[[Cursor | None], Page[Any]]) -> list[int]:
+    """Return the ids of all rows, page by page."""
+    seen: list[int] = []
+    after: Cursor | None = None
+    while True:
+        found = page(after)
+        seen += [row.id for row in found.items]
+        if found.next is None:
+            return seen
+        after = found.next
+
+
+EXAMPLES = os.environ.get("MOXLIB_MACHINE_EXAMPLES")
+
+TestStorageMachine = StorageMachine.TestCase
+TestStorageMachine.settings = settings(
+    max_examples=int(EXAMPLES or 30),
+    stateful_step_count=50,
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
