@@ -23,6 +23,9 @@ else:
 
 _ADDRESS_FIELDS = ("from", "sender", "to", "cc", "bcc")
 _ENVELOPE_FIELDS = frozenset((*_ADDRESS_FIELDS, *("resent-" + name for name in _ADDRESS_FIELDS), "resent-date"))
+# What the package raises for a message it cannot write: its own errors, UnicodeError, unknown charsets, and whatever
+# comes of a payload of a type that it does not know or of parts within parts without end.
+_CANNOT_WRITE = (MessageError, UnicodeError, LookupError, TypeError, AttributeError, RecursionError)
 _name = re.compile(r"[!-9;-~]+").fullmatch
 _fold = re.compile(r"\r?\n(?=[ \t])")
 
@@ -37,6 +40,13 @@ def serialize(message: AnyMessage) -> bytes:
         InvalidMessage: a line end within a header (an injection of further ones) or another break of its form in any
             part, or something that the `email` package cannot write.
     """
+    try:
+        return _written(message)
+    except _CANNOT_WRITE as err:
+        raise InvalidMessage("the email package cannot write it") from err
+
+
+def _written(message: AnyMessage) -> bytes:
     bare = _copied(message)
     del bare["Bcc"]
     del bare["Resent-Bcc"]
@@ -46,11 +56,8 @@ def serialize(message: AnyMessage) -> bytes:
     if isinstance(policy, EmailPolicy) and not policy.utf8 and _has_international_address(bare):
         policy = policy.clone(utf8=True)
     out = io.BytesIO()
-    try:
-        generator: BytesGenerator[AnyMessage] = BytesGenerator(out, mangle_from_=False, policy=policy)
-        generator.flatten(bare, linesep="\r\n")
-    except (MessageError, ValueError, LookupError, TypeError) as err:
-        raise InvalidMessage("the email package cannot write it") from err
+    generator: BytesGenerator[AnyMessage] = BytesGenerator(out, mangle_from_=False, policy=policy)
+    generator.flatten(bare, linesep="\r\n")
     data = out.getvalue()
     return data if data.endswith(b"\r\n") else data + b"\r\n"
 
@@ -79,12 +86,14 @@ def _specs(value: object) -> list[str]:
     return split_addresses(str(value))
 
 
-def _copied(message: AnyMessage) -> AnyMessage:
+def _copied(message: object) -> AnyMessage:
     """Copy the tree of parts, but not their headers and contents: writing a message may set boundaries in it."""
+    if not isinstance(message, Message):
+        raise TypeError("a part that is no message")
     copied = copy.copy(message)
     payload = message.get_payload()
     if isinstance(payload, list):
-        copied.set_payload([_copied(part) for part in payload if isinstance(part, Message)])
+        copied.set_payload([_copied(part) for part in payload])
     return copied
 
 
