@@ -98,7 +98,7 @@ class SMTPConnection:
         name = server_hostname if server_hostname is not None else host
         try:
             await connection._open(at_once, name, local_address, family, timeouts, clock)
-            await wire.run(session.greet())
+            await wire.finish(session.greet())
             if tls is TLSMode.REQUIRED or (tls is TLSMode.OPPORTUNISTIC and session.extensions.starttls):
                 assert tls_context is not None
                 await connection._start_tls(tls_context, name, timeouts)
@@ -147,7 +147,7 @@ class SMTPConnection:
         except OSError as error:
             raise _tls_failed(error) from error
         self._note_tls(context)
-        await self._wire.run(self._session.hello())
+        await self._wire.finish(self._session.hello())
 
     async def _authenticate(self, credentials: Credentials) -> None:
         binding = channel_binding(self._ssl_object()) if self._tls is not None else None
@@ -159,7 +159,7 @@ class SMTPConnection:
         )
         line: str | None = login.first_line
         while line is not None:
-            reply = await self._wire.run(self._session.auth_line(line, enhanced=login.verdict_due))
+            reply = await self._wire.finish(self._session.auth_line(line, enhanced=login.verdict_due))
             # Not in the loop's thread: SCRAM's key takes up to some tenths of a second, as the server chooses.
             line = await asyncio.to_thread(login.next_line, reply)
         login.result()
@@ -221,6 +221,7 @@ class SMTPConnection:
         needs_8bit: bool = False,
         needs_smtputf8: bool = False,
         require_tls: bool = False,
+        lines_checked: bool = False,
     ) -> DeliveryResult:
         """Deliver one message to `recipients` in one transaction, and return what became of it for each of them.
 
@@ -237,6 +238,7 @@ class SMTPConnection:
             needs_smtputf8: it is internationalized (RFC 6531); without SMTPUTF8 that fails for now. Implied by an
                 address that is not ASCII.
             require_tls: send with REQUIRETLS (RFC 8689); without it that fails for now.
+            lines_checked: the caller knows that the message has no bare CR or LF, so they need not be looked for again.
 
         Raises:
             InputError: an address that cannot stand in a command, no recipients, or chunks without `size`.
@@ -259,11 +261,10 @@ class SMTPConnection:
             needs_8bit=needs_8bit,
             needs_smtputf8=needs_smtputf8,
             require_tls=require_tls,
+            lines_checked=lines_checked,
         )
         wire = self._wire
-        self._session.submit(transaction)
-        wire.flush()
-        await wire.wait(transaction)
+        await wire.run(transaction)
         if transaction.wants_content:
             await wire.send_content(transaction, content)
             await wire.wait(transaction)
@@ -275,13 +276,13 @@ class SMTPConnection:
         Raises:
             SMTPError: the server refused, or the connection failed.
         """
-        await self._wire.run(self._session.reset())
+        await self._wire.finish(self._session.reset())
 
     async def quit(self) -> None:
         """Say QUIT, wait a little for the answer, and close; nothing that goes wrong with it matters any more."""
         if self._session.failure is None and self._session.closing is None:
             with contextlib.suppress(SMTPError):  # every transaction has had its reply
-                await self._wire.run(self._session.quit())
+                await self._wire.finish(self._session.quit())
         await self._wire.close(politely=True)
 
     async def close(self) -> None:

@@ -201,7 +201,12 @@ class Session:
         self._parser.enhanced = False
 
     def auth_line(self, line: str, *, enhanced: bool) -> Exchange[Reply]:
-        """Send one line of an AUTH exchange, and return the reply whatever it is."""
+        """Send one line of an AUTH exchange, and return the reply whatever it is.
+
+        Args:
+            line: without its CRLF.
+            enhanced: whether the reply is a verdict, which may have an enhanced code; a challenge is Base64.
+        """
         return self.submit(Exchange(self._auth_line(line.encode("ascii"), enhanced)))
 
     def reset(self) -> Exchange[None]:
@@ -338,7 +343,7 @@ class Session:
     def _auth_line(self, line: bytes, enhanced: bool) -> Steps[Reply]:
         self._parser.max_line = MAX_AUTH_LINE
         announced = self._parser.enhanced
-        self._parser.enhanced = announced or enhanced
+        self._parser.enhanced = enhanced
         try:
             return (yield from self._command(Command.AUTH, line + b"\r\n"))
         finally:

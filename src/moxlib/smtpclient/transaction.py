@@ -49,6 +49,7 @@ class Transaction(Exchange[DeliveryResult]):
         "_answered",
         "_content",
         "_final",
+        "_lines_checked",
         "_mail",
         "_mail_from",
         "_parameters",
@@ -72,6 +73,7 @@ class Transaction(Exchange[DeliveryResult]):
         needs_8bit: bool = False,
         needs_smtputf8: bool = False,
         require_tls: bool = False,
+        lines_checked: bool = False,
     ) -> None:
         """Check what was given; nothing is sent before the transaction is submitted.
 
@@ -85,6 +87,7 @@ class Transaction(Exchange[DeliveryResult]):
             needs_smtputf8: its header or addresses are international: the peer has to offer SMTPUTF8.
                 Implied by an address that is not ASCII.
             require_tls: the peer has to offer REQUIRETLS, over TLS (RFC 8689).
+            lines_checked: the content has no bare CR or LF, so far as the caller knows; they are not looked for.
 
         Raises:
             InputError: an address that cannot stand in a command, or no recipients.
@@ -101,7 +104,8 @@ class Transaction(Exchange[DeliveryResult]):
         self._mail_from = mail_from
         self._recipients = recipients
         self._content = content
-        self._stuffer = _CheckedStuffer() if content is None else None
+        self._lines_checked = lines_checked
+        self._stuffer = (DotStuffer() if lines_checked else _CheckedStuffer()) if content is None else None
         self.fault, self._parameters = _parameters(
             session,
             size=size,
@@ -231,7 +235,7 @@ class Transaction(Exchange[DeliveryResult]):
             self.wake()
             reply = yield Command.CONTENT
         else:
-            bare = _first_bare(self._content)
+            bare = -1 if self._lines_checked else _first_bare(self._content)
             if bare >= 0:
                 error = InvalidContent(bare)
                 reason = f"the content cannot be sent: {error}"

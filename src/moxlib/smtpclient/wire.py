@@ -30,6 +30,7 @@ class Wire(asyncio.BufferedProtocol):
     def __init__(self, session: Session, clock: Clock, timeouts: Timeouts) -> None:
         self.session = session
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._limits = timeouts.by_command()
         self._tick = min(self._limits.values())
         self._buffer = bytearray(RECEIVE_BUFFER)
@@ -37,7 +38,7 @@ class Wire(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._deadline: float | None = None
-        self._deadline_for = Command.CONNECT
+        self._deadline_for: Command | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None  # waited for while writing is paused
         self._paused = False
@@ -57,16 +58,21 @@ class Wire(asyncio.BufferedProtocol):
 
     # What callers do
 
-    async def run(self, exchange: Exchange[T]) -> T:
-        """Submit `exchange` and return its result; cancelled while it is under way, the connection is aborted.
+    async def finish(self, exchange: Exchange[T]) -> T:
+        """Return the result of a submitted exchange.
 
         Raises:
-            SMTPError: the exchange failed.
+            SMTPError: it failed.
         """
-        self.session.submit(exchange)
         self.flush()
         await self.wait(exchange)
         return exchange.result
+
+    async def run(self, transaction: Transaction) -> None:
+        """Submit a transaction, and return when it is done or wants its content."""
+        self.session.submit(transaction)
+        self.flush()
+        await self.wait(transaction)
 
     async def start_tls(self, context: ssl.SSLContext, name: str, seconds: float) -> None:
         """Say STARTTLS, and do the handshake.
@@ -144,8 +150,9 @@ class Wire(asyncio.BufferedProtocol):
         """Send what the session has to send, and let its deadline run."""
         data = self.session.data_to_send()
         if data:
-            if self.is_open:
-                self.transport.write(data)
+            transport = self._transport
+            if transport is not None and not transport.is_closing():
+                transport.write(data)
             else:
                 self.session.lost(self.session.connection_lost("the connection is closed"))
         self._touch()
@@ -179,12 +186,11 @@ class Wire(asyncio.BufferedProtocol):
 
     def _touch(self) -> None:
         """Set the deadline for what is awaited now."""
-        command = self.session.awaiting
+        command = self._deadline_for = self.session.awaiting
         if command is None:
             self._deadline = None
             return
-        self._deadline_for = command
-        self._deadline = self._clock.monotonic() + self._limits[command]
+        self._deadline = self._monotonic() + self._limits[command]
         if self._watchdog is None:
             self._watchdog = self._loop.create_task(self._watch())
 
@@ -196,8 +202,8 @@ class Wire(asyncio.BufferedProtocol):
         """
         try:
             while self._deadline is not None:
-                left = self._deadline - self._clock.monotonic()
-                if left <= 0:
+                left = self._deadline - self._monotonic()
+                if left <= 0 and self._deadline_for is not None:
                     seconds = self._limits[self._deadline_for]
                     self._end(CommandTimeout(command=self._deadline_for, seconds=seconds))
                     return
