@@ -50,9 +50,7 @@ def test_links_and_copies_have_the_same_content(data: bytes, can_link: bool, giv
 
 
 @given(st.integers(1, 3), st.integers(1, 5), st.lists(st.integers(), max_size=20), st.integers(0, 25))
-def test_work_is_processed_in_order_up_to_the_first_error(
-    procs: int, size: int, items: list[int], broken: int
-) -> None:
+def test_work_is_processed_in_order_up_to_the_first_error(procs: int, size: int, items: list[int], broken: int) -> None:
     def prepare(numbered: tuple[int, int]) -> int:
         number, item = numbered
         if number == broken:

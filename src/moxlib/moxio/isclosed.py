@@ -48,7 +48,8 @@ def _gone(err: BaseException) -> bool:
             return True
         case ssl.SSLError():
             # OpenSSL has a reason of its own for each alert that a peer can send, and other reasons for our alerts.
-            reason = err.reason or ""
+            # An error that was unpickled, or raised by other code than ssl's, has none.
+            reason = getattr(err, "reason", None) or ""
             return "_ALERT_" in reason or reason in ALERTS
         case OSError():
             return err.errno in GONE

@@ -260,7 +260,8 @@ class AsyncTLSConn:
 
     def close(self) -> None:
         """End TLS, without waiting for the peer to do so, and close once what is queued has been sent."""
-        if last := self._tls.end():
+        last = self._tls.end()
+        if last and not self._writer.is_closing():
             self._writer.write(last)
         self._writer.close()
 
