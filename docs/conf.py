@@ -33,4 +33,5 @@ OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptograph
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
     ("py:.*", rf"({'|'.join(dir(builtins))})"),
+    ("py:.*", r"moxlib\..*\.[A-Z]"),  # type variables, which autodoc does not document
 ]
