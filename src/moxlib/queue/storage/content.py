@@ -6,16 +6,19 @@ sweep of another process leaves it alone; the lock goes with the process, so wha
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from moxlib.moxio import link_or_copy, sync_dir
-from moxlib.queue.errors import ContentDamaged, MessageTooLarge
+from moxlib.errors import StorageError
+from moxlib.moxio import is_storage_space, link_or_copy, sync_dir
+from moxlib.queue.errors import ContentDamaged, MessageTooLarge, StorageFull, StorageReadOnly
 from moxlib.queue.types import StoredContent
 
 try:
@@ -52,6 +55,7 @@ class ContentWriter:
 
         Raises:
             MessageTooLarge: the content passes `max_size` bytes.
+            StorageFull, StorageReadOnly, StorageError: the file cannot be written.
         """
         self._size += len(data)
         if self._size > self._max_size:
@@ -60,29 +64,39 @@ class ContentWriter:
         if self._file is None:
             self._pieces.append(data)
             if self._size > self._inline_max and self._directory is not None:
-                self._spill(self._directory)
+                with _typed_errors(self._directory.path):
+                    self._spill(self._directory)
         else:
-            self._file.write(data)
+            with _typed_errors(self._directory.path if self._directory else None):
+                self._file.write(data)
 
     def finish(self) -> StoredContent:
-        """Make the content durable (a file: fsynced, linked, directory fsynced) and return where it lies."""
+        """Make the content durable (a file: fsynced, linked, directory fsynced) and return where it lies.
+
+        Raises:
+            StorageFull, StorageReadOnly, StorageError: the file cannot be written.
+        """
         digest = self._hash.digest()
         if self._file is None or self._temporary is None or self._directory is None:
             return StoredContent(size=self._size, sha256=digest, body=b"".join(self._pieces))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._name = self._temporary.stem
-        target = self._directory.path / self._name
-        link_or_copy(target, self._temporary)
-        if not target.samefile(self._temporary):  # copied: the lock must move to the copy
+        with _typed_errors(self._directory.path):
+            self._make_durable(self._directory, self._file, self._temporary)
+        return StoredContent(size=self._size, sha256=digest, file=self._name)
+
+    def _make_durable(self, directory: "ContentDirectory", file: BinaryIO, temporary: Path) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        self._name = temporary.stem
+        target = directory.path / self._name
+        link_or_copy(target, temporary)
+        if not target.samefile(temporary):  # copied: the lock must move to the copy
             locked = target.open("rb")
             _lock(locked)
-            self._file.close()
+            file.close()
             self._file = locked
-        self._temporary.unlink()
+        temporary.unlink()
         self._temporary = None
-        sync_dir(self._directory.path)
-        return StoredContent(size=self._size, sha256=digest, file=self._name)
+        sync_dir(directory.path)
 
     def __enter__(self) -> Self:
         """Return the writer."""
@@ -142,6 +156,19 @@ class ContentDirectory:
             for file in locked.values():
                 file.close()
         return swept
+
+
+@contextmanager
+def _typed_errors(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"{path}: content cannot be written: {error.strerror or error}"
+        if is_storage_space(error):
+            raise StorageFull(text) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise StorageReadOnly(text) from error
+        raise StorageError(text) from error
 
 
 def _lock(file: BinaryIO) -> None:

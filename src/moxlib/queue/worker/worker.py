@@ -99,6 +99,10 @@ class Worker:
         """Wait until it is registered and its transports run."""
         await self._ready.wait()
 
+    async def ended(self) -> None:
+        """Wait until it was told to stop, or ended by itself."""
+        await self._stopping.wait()
+
     async def wait_idle(self) -> None:
         """Wait until nothing is due: a look that began after this call found nothing, and all attempts are settled."""
         looked = self._looked
@@ -109,7 +113,7 @@ class Worker:
             )
 
     async def run(self) -> None:
-        """Work until `stop()`, then drain and unregister.
+        """Work until `stop()`, then drain and unregister. May be called once.
 
         Cancelled, it cancels the attempts under way and settles them as interrupted before it ends.
 
@@ -117,6 +121,7 @@ class Worker:
             StorageError: the queue could not be read or written at the start.
         """
         async with AsyncExitStack() as stack:
+            stack.callback(self.stop)
             for transport in dict.fromkeys(self._transports.values()):
                 if isinstance(transport, ManagedTransport):
                     await stack.enter_async_context(transport.running())

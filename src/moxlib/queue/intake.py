@@ -1,0 +1,329 @@
+"""From what a caller submits to what storage takes: checks, envelope, missing headers, content.
+
+Everything is checked before anything is stored; where content is large, it is streamed and checked as it passes.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email.message import Message as EmailMessage
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from moxlib.message import (
+    MAX_HEADER,
+    HeaderFacts,
+    LineCheck,
+    LineFacts,
+    check_lines,
+    envelope_of,
+    inspect_header,
+    serialize,
+)
+from moxlib.queue.config import QueueConfig, as_schedule
+from moxlib.queue.errors import InvalidSubmission, MessageTooLarge, TooManyRecipients
+from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
+from moxlib.queue.storage.content import ContentWriter
+from moxlib.queue.types import NewRecipient, NewSubmission, RequireTLS, StoredContent
+from moxlib.smtp import Address, parse_address, parse_path
+from moxlib.smtp import Path as SMTPPath
+
+__all__ = ["MessageSource", "Options", "prepare"]
+
+MessageSource: TypeAlias = "EmailMessage[Any, Any] | bytes | str | os.PathLike[str] | BinaryIO"
+"""A message object, its bytes with CRLF line ends, a file's path, or an open binary file."""
+
+READ = 256 * 1024  # bytes read at once from a file
+FUNCTION_ATTEMPTS = 1000  # for schedules that are functions, and so end when they say so
+MAX_EXTRA = 64 * 1024  # characters of keys and values together: they travel with every event of the message
+BLANK_LINE = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `Queue.submit` was asked for, beside the message."""
+
+    account: str = ""
+    sender: str | None = None
+    recipients: Sequence[str] | None = None
+    extra: Mapping[str, str] | None = None
+    schedule: str | RetrySchedule | None = None
+    max_attempts: int | None = None
+    transport: str | None = None
+    require_tls: RequireTLS | None = None
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Envelope:
+    """Sender and recipients as given or found, parsed."""
+
+    sender: Address | SMTPPath | None
+    recipients: tuple[NewRecipient, ...]
+    needs_smtputf8: bool
+    strip_bcc: bool
+    """The recipients came from the header, so its Bcc fields have done their work."""
+
+
+async def prepare(
+    source: MessageSource,
+    options: Options,
+    *,
+    config: QueueConfig,
+    writer: ContentWriter,
+    now: datetime,
+    token: Callable[[], str],
+) -> NewSubmission:
+    """Check a message and its options, write its content, and return what storage takes.
+
+    Raises:
+        InvalidSubmission: options that cannot be, or a file that cannot be read.
+        InvalidAddress: the sender or a recipient.
+        InvalidMessage: bare CR or LF, no header, a header that cannot be.
+        MessageTooLarge, TooManyRecipients: over the configured limits.
+        InvalidSchedule: a schedule that is neither registered nor readable.
+        StorageFull, StorageReadOnly: the content could not be written.
+    """
+    _check_options(options, config, now)
+    if isinstance(source, EmailMessage):
+        given = _Given.of_message(source, options)
+        data = serialize(source)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        given = _Given(options.sender, options.recipients)
+        data = bytes(source)
+    else:
+        given = _Given(options.sender, options.recipients)
+        taken = await asyncio.to_thread(_take_file, source, given, config, writer)
+        return _submission(options, *taken, config=config, now=now, token=token)
+    if len(data) > config.inline_content:
+        taken = await asyncio.to_thread(_take_bytes, data, given, config, writer)
+    else:
+        taken = _take_bytes(data, given, config, writer)
+    return _submission(options, *taken, config=config, now=now, token=token)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The envelope as far as the caller gave it; what is None comes from the header."""
+
+    sender: str | None
+    recipients: Sequence[str] | None
+
+    @classmethod
+    def of_message(cls, message: "EmailMessage[Any, Any]", options: Options) -> "_Given":
+        if options.sender is not None and options.recipients is not None:
+            return cls(options.sender, options.recipients)
+        sender, recipients = envelope_of(message)
+        return cls(
+            sender if options.sender is None else options.sender,
+            recipients if options.recipients is None else options.recipients,
+        )
+
+    def complete(self, header: HeaderFacts, config: QueueConfig) -> _Envelope:
+        """Fill in what the header says, and parse all of it."""
+        sender, recipients = self.sender, self.recipients
+        if sender is None or recipients is None:
+            found_sender, found_recipients = header.envelope()
+            sender = found_sender if sender is None else sender
+            if not sender and self.sender is None:
+                raise InvalidSubmission("the message has no From or Sender, and no sender was given")
+            recipients = found_recipients if recipients is None else recipients
+        if isinstance(recipients, str):
+            recipients = (recipients,)
+        if not recipients:
+            raise InvalidSubmission("there are no recipients: none were given, or the header names none")
+        if len(recipients) > config.max_recipients:
+            raise TooManyRecipients(config.max_recipients)
+        parsed = [_parse(text) for text in recipients]
+        mail_from = _parse(sender) if sender else None
+        unique = {str(address): address for address in parsed}
+        return _Envelope(
+            sender=mail_from,
+            recipients=tuple([_recipient(text, address) for text, address in unique.items()]),
+            needs_smtputf8=any(a.needs_smtputf8 for a in parsed)
+            or (mail_from is not None and mail_from.needs_smtputf8),
+            strip_bcc=self.recipients is None,
+        )
+
+
+_Taken: TypeAlias = tuple[HeaderFacts, LineFacts, StoredContent, _Envelope]
+
+
+def _take_bytes(data: bytes, given: _Given, config: QueueConfig, writer: ContentWriter) -> _Taken:
+    if len(data) > config.max_message_size:
+        raise MessageTooLarge(config.max_message_size)
+    lines = check_lines(data)
+    header = inspect_header(data)
+    envelope = given.complete(header, config)
+    writer.write(_without_bcc(data, header) if envelope.strip_bcc and header.bcc_spans else data)
+    if not lines.ends_in_crlf:
+        writer.write(b"\r\n")
+    return header, lines, writer.finish(), envelope
+
+
+def _take_file(
+    source: str | os.PathLike[str] | BinaryIO, given: _Given, config: QueueConfig, writer: ContentWriter
+) -> _Taken:
+    check = LineCheck()
+    with _opened(source) as file:
+        head = _read(file)
+        while BLANK_LINE not in head and len(head) <= MAX_HEADER and (chunk := _read(file)):
+            head += chunk
+        check.feed(head)
+        header = inspect_header(head)
+        envelope = given.complete(header, config)
+        writer.write(_without_bcc(head, header) if envelope.strip_bcc and header.bcc_spans else head)
+        while chunk := _read(file):
+            check.feed(chunk)
+            writer.write(chunk)
+    lines = check.finish()
+    if not lines.ends_in_crlf:
+        writer.write(b"\r\n")
+    return header, lines, writer.finish(), envelope
+
+
+@contextmanager
+def _opened(source: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
+    if not isinstance(source, str | os.PathLike):
+        yield source
+        return
+    try:
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below; only the opening's errors are translated here
+    except OSError as error:
+        raise InvalidSubmission(f"{os.fspath(source)}: cannot be read: {error.strerror or error}") from error
+    with file:
+        yield file
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        chunk = file.read(READ)
+    except OSError as error:
+        raise InvalidSubmission(f"the message cannot be read: {error.strerror or error}") from error
+    if not isinstance(chunk, bytes):
+        raise InvalidSubmission(
+            f"the message must be read as bytes, not {type(chunk).__name__}: open it in binary mode"
+        )
+    return chunk
+
+
+def _without_bcc(data: bytes, header: HeaderFacts) -> bytes:
+    return header.without_bcc() + data[header.size :]
+
+
+def _parse(text: str) -> Address | SMTPPath:
+    return parse_path(text) if "[" in text or text.startswith("<") else parse_address(text)
+
+
+def _domain(address: Address | SMTPPath) -> str:
+    return address.domain.ascii if isinstance(address, Address) else str(address.host)
+
+
+def _recipient(text: str, address: Address | SMTPPath) -> NewRecipient:
+    domain = _domain(address)
+    if not domain:
+        raise InvalidSubmission(f"a recipient needs a domain: {text!r}")
+    return NewRecipient(address=text, domain=domain, destination=domain)
+
+
+def _submission(
+    options: Options,
+    header: HeaderFacts,
+    lines: LineFacts,
+    content: StoredContent,
+    envelope: _Envelope,
+    *,
+    config: QueueConfig,
+    now: datetime,
+    token: Callable[[], str],
+) -> NewSubmission:
+    sender = envelope.sender
+    prefix, message_id = b"", header.message_id
+    if config.add_missing_headers and not (header.has_date and message_id):
+        prefix, message_id = _missing_headers(header, config, now, token)
+    schedule = None if options.schedule is None else str(options.schedule)
+    return NewSubmission(
+        account=options.account,
+        sender="" if sender is None else str(sender),
+        sender_domain=""
+        if sender is None
+        else str(sender.domain.ascii if isinstance(sender, Address) else sender.host),
+        recipients=envelope.recipients,
+        content=content,
+        queued=now,
+        next_attempt=now if options.not_before is None else max(now, options.not_before),
+        max_attempts=_max_attempts(options, config, schedule, envelope.recipients[0].domain),
+        message_id=message_id,
+        subject=header.subject,
+        prefix=prefix,
+        needs_8bit=lines.eight_bit,
+        needs_smtputf8=header.needs_smtputf8 or envelope.needs_smtputf8,
+        require_tls=_require_tls(options, header),
+        transport=options.transport,
+        schedule=schedule,
+        extra=dict(options.extra or {}),
+    )
+
+
+def _missing_headers(
+    header: HeaderFacts, config: QueueConfig, now: datetime, token: Callable[[], str]
+) -> tuple[bytes, str]:
+    """Return the lines for a missing Date and Message-ID (RFC 6409 8.2, 8.3), and the Message-ID there then is."""
+    prefix, message_id = "", header.message_id
+    if not header.has_date:
+        prefix += f"Date: {format_datetime(now)}\r\n"
+    if not message_id:
+        message_id = f"<{token()}@{config.hostname}>"
+        prefix += f"Message-ID: {message_id}\r\n"
+    return prefix.encode("ascii"), message_id
+
+
+def _max_attempts(options: Options, config: QueueConfig, schedule: str | None, domain: str) -> int:
+    """Return the message's own maximum, else the account's, else the queue's, else what its schedule allows."""
+    account = config.accounts.get(options.account)
+    for limit in (options.max_attempts, account.max_attempts if account else None, config.max_attempts):
+        if limit is not None:
+            return limit
+    function = config.schedule_for(named=schedule, account=options.account, recipient_domain=domain)
+    return function.max_attempts if isinstance(function, RetrySchedule) else FUNCTION_ATTEMPTS
+
+
+def _require_tls(options: Options, header: HeaderFacts) -> RequireTLS:
+    """Return what the caller asked; else what the header does: `TLS-Required: No` (RFC 8689 5)."""
+    if options.require_tls is not None:
+        return options.require_tls
+    return RequireTLS.NO if header.tls_required_no else RequireTLS.POLICY
+
+
+def _check_options(options: Options, config: QueueConfig, now: datetime) -> None:
+    if options.schedule is not None:
+        if not isinstance(options.schedule, str | RetrySchedule):
+            raise InvalidSubmission("a message's schedule is a text; register a function in QueueConfig.schedules")
+        as_schedule(config.schedules.get(str(options.schedule), options.schedule))
+    if options.max_attempts is not None and options.max_attempts < 1:
+        raise InvalidSubmission("max_attempts must be at least 1")
+    if options.not_before is not None:
+        _check_not_before(options.not_before, now)
+    if options.extra:
+        _check_extra(options.extra)
+    if "\0" in options.account:
+        raise InvalidSubmission("the account must be a text without NUL")
+
+
+def _check_not_before(not_before: datetime, now: datetime) -> None:
+    if not_before.tzinfo is None:
+        raise InvalidSubmission("not_before must be an aware datetime (with a time zone)")
+    if not_before > now + MAX_WAIT:
+        raise InvalidSubmission(f"not_before is more than {MAX_WAIT // timedelta(days=1)} days ahead")
+
+
+def _check_extra(extra: Mapping[str, str]) -> None:
+    for key, value in extra.items():
+        if {type(key), type(value)} != {str}:
+            raise InvalidSubmission(f"extra maps strings to strings; {key!r:.100} does not")
+    if sum(len(key) + len(value) for key, value in extra.items()) > MAX_EXTRA:
+        raise InvalidSubmission(f"extra is larger than {MAX_EXTRA} characters")

@@ -1,0 +1,499 @@
+"""`Queue`: the facade over storage, intake and worker."""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+from moxlib._clock import Clock, SystemClock
+from moxlib.dns import InvalidDomain, parse_ip_domain
+from moxlib.errors import InputError, StateError
+from moxlib.queue.config import QueueConfig
+from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
+from moxlib.queue.explain import Explanation, explain_message, explain_retired
+from moxlib.queue.intake import MessageSource, Options, prepare
+from moxlib.queue.observer import NullObserver, Observer
+from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
+from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.content import ContentWriter, MessageContent
+from moxlib.queue.storage.sqlite import SQLiteStorage
+from moxlib.queue.storage.sqlite.storage import Transactions
+from moxlib.queue.transport.base import Transport
+from moxlib.queue.types import Event, EventType, HoldRule, Message, RequireTLS, Retired, Submission
+from moxlib.queue.worker import Worker
+
+__all__ = ["Queue"]
+
+log = logging.getLogger("moxlib.queue")
+
+TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base64url
+CANCEL_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Queue:
+    """A durable outgoing mail queue.
+
+        async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
+            async with queue.worker():
+                [submission] = await queue.submit(message)
+
+    Use it inside one event loop at a time; several queues, several loops one after another, and several processes on
+    one file all work. Everything that changes the queue is durable when its call returns.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        transports: Mapping[str, Transport] | None = None,
+        config: QueueConfig | None = None,
+        clock: Clock | None = None,
+        observer: Observer | None = None,
+        random: Random | None = None,
+        token: Callable[[], str] | None = None,
+    ) -> None:
+        self._storage = storage
+        self._transports = dict(transports or {})
+        self._config = config or QueueConfig()
+        self._clock: Clock = clock or SystemClock()
+        self._observer: Observer = observer or NullObserver()
+        self._random = random or Random()
+        self._token = token or _random_token
+        self._workers: set[Worker] = set()
+        self._open = False
+        for name, transport in self._transports.items():
+            if not isinstance(transport, Transport):
+                raise InputError(f"transport {name!r} has no method deliver()")
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        transports: Mapping[str, Transport] | None = None,
+        config: QueueConfig | None = None,
+        clock: Clock | None = None,
+        observer: Observer | None = None,
+        random: Random | None = None,
+        token: Callable[[], str] | None = None,
+        transactions: Transactions = "thread",
+    ) -> Self:
+        """Return the queue in an SQLite file; `async with` opens it, and creates what does not exist.
+
+        Args:
+            path: the database file. Beside it lie SQLite's own files and, for large content, `<path>.content/`.
+            transports: what delivers, by the names that routes and messages use. A process that only submits needs
+                none.
+            config: schedules, limits, retention, routes.
+            clock: what the time is taken from.
+            observer: hears of submissions and attempts, for metrics.
+            random: spreads the waits between attempts.
+            token: makes the left-hand side of Message-IDs that are added.
+            transactions: "thread" runs them in a writer thread; "loop" in the event loop, which is faster in a process
+                that only delivers, and stalls the loop for some milliseconds at a time.
+        """
+        return cls(
+            SQLiteStorage(path, transactions=transactions),
+            transports=transports,
+            config=config,
+            clock=clock,
+            observer=observer,
+            random=random,
+            token=token,
+        )
+
+    @property
+    def config(self) -> QueueConfig:
+        """The configuration it was opened with."""
+        return self._config
+
+    async def __aenter__(self) -> Self:
+        """Open the storage.
+
+        Raises:
+            SchemaTooNew, StorageReadOnly, StorageDamaged, StorageFull, StorageBusy: as their names say.
+        """
+        if self._open:
+            raise StateError("the queue is open already")
+        await self._storage.open(self._clock.now())
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, class_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the storage; what was accepted is durable already."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the storage. Idempotent.
+
+        Raises:
+            StateError: a worker is still running.
+        """
+        if self._workers:
+            raise StateError("a worker of this queue is still running")
+        self._open = False
+        await self._storage.close()
+
+    # submit
+
+    async def submit(
+        self,
+        message: MessageSource,
+        *,
+        account: str = "",
+        sender: str | None = None,
+        recipients: str | Sequence[str] | None = None,
+        extra: Mapping[str, str] | None = None,
+        schedule: str | RetrySchedule | None = None,
+        max_attempts: int | None = None,
+        transport: str | None = None,
+        require_tls: RequireTLS | None = None,
+        not_before: datetime | None = None,
+    ) -> tuple[Submission, ...]:
+        """Put a message into the queue for one or many recipients. When this returns, it is on disk.
+
+        Cancelled while it waits for the disk, the message may have been stored all the same.
+
+        Args:
+            message: an `EmailMessage`, its bytes (every line ended by CRLF), a path, or an open binary file. Files are
+                streamed; memory does not grow with their size.
+            account: whose message it is: hold rules, schedules, history and limits go by it.
+            sender: MAIL FROM; "" for the null reverse-path; None takes Sender or From of the header.
+            recipients: RCPT TO; None takes To, Cc and Bcc of the header, and then leaves Bcc out of what is sent (an
+                `EmailMessage`'s Bcc always is). Doubles are left out.
+            extra: strings that come back with everything that is told of the message.
+            schedule: the waits between attempts as text, or the name of one of `QueueConfig.schedules`.
+            max_attempts: attempts at most; by default as many as its schedule has.
+            transport: deliver by this one, whatever the routes say.
+            require_tls: what it asks of TLS; None: `TLS-Required: No` in the header counts, else policy.
+            not_before: no attempt before this time, at most 60 days ahead.
+
+        Returns:
+            One receipt for each recipient, in order, with the address in its ASCII form.
+
+        Raises:
+            InvalidSubmission, InvalidAddress, InvalidMessage, InvalidSchedule, UnknownTransport: something given is
+                wrong; the text says what and where.
+            MessageTooLarge, TooManyRecipients: over the limits of the configuration.
+            StorageFull, StorageBusy, StorageError: it could not be stored. In all cases nothing was.
+        """
+        self._check_open()
+        self._check_transport(transport)
+        options = Options(
+            account=account,
+            sender=sender,
+            recipients=(recipients,) if isinstance(recipients, str) else recipients,
+            extra=extra,
+            schedule=schedule,
+            max_attempts=max_attempts,
+            transport=transport,
+            require_tls=require_tls,
+            not_before=not_before,
+        )
+        config = self._config
+        with ContentWriter(
+            self._storage.content_directory, inline_max=config.inline_content, max_size=config.max_message_size
+        ) as writer:
+            new = await prepare(
+                message, options, config=config, writer=writer, now=self._clock.now(), token=self._token
+            )
+            receipts = await self._storage.insert(new)
+        for worker in self._workers:
+            worker.wake()
+        try:
+            self._observer.submitted(new, receipts)
+        except Exception:
+            log.exception("the observer raised")
+        return receipts
+
+    # work
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Worker]:
+        """Deliver in the background until the block ends; then drain: attempts under way finish, the rest stays queued.
+
+        Raises:
+            Exception: what ended the worker, should something unforeseen do so.
+        """
+        self._check_open()
+        worker = Worker(
+            self._storage,
+            self._transports,
+            config=self._config,
+            clock=self._clock,
+            observer=self._observer,
+            random=self._random,
+        )
+        async with asyncio.TaskGroup() as group:
+            self._workers.add(worker)
+            running = group.create_task(worker.run(), name="moxlib worker")
+            running.add_done_callback(lambda _: self._workers.discard(worker))
+            ready = group.create_task(worker.ready())
+            await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            try:
+                yield worker
+            finally:
+                worker.stop()
+                await asyncio.wait([running])
+
+    async def run_worker(self) -> None:
+        """Deliver until SIGTERM or SIGINT, or until cancelled; then drain as `worker()` does, and return (or raise).
+
+        Signals are handled where the event loop can (the main thread, not Windows).
+        """
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        handled = [number for number in CANCEL_SIGNALS if _handle(loop, number, stopped.set)]
+        try:
+            async with self.worker() as worker:
+                ended = asyncio.create_task(worker.ended())
+                waiting = asyncio.create_task(stopped.wait())
+                try:
+                    await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    ended.cancel()
+                    waiting.cancel()
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    # look
+
+    async def get(self, id_: int) -> Message | None:
+        """Return a queued message; None when there is none (any more)."""
+        return await self._storage.get(id_)
+
+    async def list_messages(
+        self,
+        where: MessageFilter | None = None,
+        *,
+        sort: Sort = Sort.QUEUED,
+        descending: bool = False,
+        limit: int = 100,
+        after: Cursor | str | None = None,
+    ) -> Page[Message]:
+        """Return one page of queued messages; `page.next` is the `after` of the next one.
+
+        Raises:
+            InvalidFilter: a limit that cannot be, or a cursor of another order.
+        """
+        cursor = _checked_page(sort, descending, limit, after)
+        return await self._storage.list_messages(
+            where or MessageFilter(), sort=sort, descending=descending, limit=limit, after=cursor
+        )
+
+    async def count_messages(self, where: MessageFilter | None = None) -> int:
+        """Count queued messages."""
+        return await self._storage.count_messages(where or MessageFilter())
+
+    async def get_retired(self, id_: int) -> Retired | None:
+        """Return a finished message from the history; None when there is none (any more)."""
+        return await self._storage.get_retired(id_)
+
+    async def list_history(
+        self,
+        where: HistoryFilter | None = None,
+        *,
+        sort: Sort = Sort.LAST_ACTIVITY,
+        descending: bool = True,
+        limit: int = 100,
+        after: Cursor | str | None = None,
+    ) -> Page[Retired]:
+        """Return one page of finished messages, the newest first by default.
+
+        Raises:
+            InvalidFilter: a limit that cannot be, a cursor of another order, or `Sort.NEXT_ATTEMPT`.
+        """
+        if sort is Sort.NEXT_ATTEMPT:
+            raise InvalidFilter("finished messages have no next attempt to sort by")
+        cursor = _checked_page(sort, descending, limit, after)
+        return await self._storage.list_retired(
+            where or HistoryFilter(), sort=sort, descending=descending, limit=limit, after=cursor
+        )
+
+    async def count_history(self, where: HistoryFilter | None = None) -> int:
+        """Count finished messages."""
+        return await self._storage.count_retired(where or HistoryFilter())
+
+    async def explain(self, id_: int) -> Explanation | None:
+        """Say where a message is and why: attempts made and to come, rules, transport. None: it is not known."""
+        message = await self._storage.get(id_)
+        if message is None:
+            retired = await self._storage.get_retired(id_)
+            return None if retired is None else explain_retired(retired)
+        return explain_message(
+            message,
+            rules=await self._storage.hold_rules(),
+            config=self._config,
+            transports=self._transports,
+            now=self._clock.now(),
+        )
+
+    async def dump(self, id_: int) -> AsyncIterator[bytes]:
+        """Stream what would be sent for a queued message: its added header lines and its content.
+
+        Raises:
+            InvalidFilter: no such message is in the queue.
+            ContentDamaged: the content is not what was stored.
+        """
+        message = await self._storage.get(id_)
+        stored = None if message is None else await self._storage.content(message.base_id)
+        if message is None:
+            raise InvalidFilter(f"no message {id_} is in the queue")
+        if stored is None:
+            raise ContentDamaged("the content is not in storage any more")
+        content = MessageContent(message.prefix, stored, self._storage.content_directory)
+        await content.verify()
+        async for chunk in content.chunks():
+            yield chunk
+
+    async def next_due(self) -> datetime | None:
+        """Return when a worker will next find something to do, at the earliest; None when nothing waits for one."""
+        return await self._storage.next_due()
+
+    async def events(self, *, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
+        """Return events of the durable log with an id over `after`, in order; none when there is none yet."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+        return await self._storage.events(after=after, limit=limit)
+
+    # operate: each returns how many messages it changed
+
+    async def hold(self, where: MessageFilter) -> int:
+        """Hold messages: no further attempt is made before they are released. One under way goes on."""
+        return await self._storage.set_hold(where, hold=True)
+
+    async def release(self, where: MessageFilter) -> int:
+        """Release held messages. A quarantined one is checked again before it is sent."""
+        return self._woken(await self._storage.set_hold(where, hold=False))
+
+    async def retry_now(self, where: MessageFilter) -> int:
+        """Make messages due now."""
+        return self._woken(await self._storage.set_next_attempt(where, self._clock.now()))
+
+    async def reschedule(self, where: MessageFilter, *, at: datetime | None = None, by: timedelta | None = None) -> int:
+        """Set the next attempt to `at`, or move it `by` (which may be negative); give one of them.
+
+        Raises:
+            InputError: neither or both, a naive time, or more than 60 days.
+        """
+        if (at is None) == (by is None):
+            raise InputError("give either at= or by=")
+        if at is not None:
+            if at.tzinfo is None:
+                raise InputError("at must be an aware datetime (with a time zone)")
+            if at > self._clock.now() + MAX_WAIT:
+                raise InputError(f"at is more than {MAX_WAIT.days} days ahead")
+            return self._woken(await self._storage.set_next_attempt(where, at))
+        assert by is not None
+        if abs(by) > MAX_WAIT:
+            raise InputError(f"by is more than {MAX_WAIT.days} days")
+        return self._woken(await self._storage.add_next_attempt(where, by))
+
+    async def set_transport(self, where: MessageFilter, transport: str | None) -> int:
+        """Deliver messages by a transport, whatever the routes say; None: by the routes again.
+
+        Raises:
+            UnknownTransport: this queue has transports, but none of that name.
+        """
+        self._check_transport(transport)
+        return await self._storage.set_transport(where, transport)
+
+    async def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> int:
+        """Change what messages ask of TLS."""
+        return await self._storage.set_require_tls(where, RequireTLS(require_tls))
+
+    async def drop(self, where: MessageFilter) -> int:
+        """Take messages out of the queue, undelivered: event canceled. An attempt under way may still deliver."""
+        return await self._retire(where, EventType.CANCELED, "dropped from the queue")
+
+    async def fail(self, where: MessageFilter) -> int:
+        """Give messages up: event failed, code 0. An attempt under way may still deliver."""
+        return await self._retire(where, EventType.FAILED, "given up by an operator")
+
+    async def _retire(self, where: MessageFilter, event: EventType, text: str) -> int:
+        return await self._storage.retire(
+            where, event=event, text=text, now=self._clock.now(), keep=self._config.retentions()
+        )
+
+    # hold rules
+
+    async def hold_rules(self) -> tuple[HoldRule, ...]:
+        """Return the hold rules in force."""
+        return await self._storage.hold_rules()
+
+    async def add_hold_rule(
+        self, *, account: str = "", sender_domain: str = "", recipient_domain: str = ""
+    ) -> tuple[HoldRule, int]:
+        """Hold what matches all the given fields, from now on and what is queued already; none given: everything.
+
+        Returns:
+            The rule (an equal one is not doubled), and how many queued messages it held.
+
+        Raises:
+            InvalidFilter: a domain that is none.
+        """
+        rule = HoldRule(
+            account=account, sender_domain=_domain(sender_domain), recipient_domain=_domain(recipient_domain)
+        )
+        return await self._storage.add_hold_rule(rule)
+
+    async def remove_hold_rule(self, rule: HoldRule | int) -> bool:
+        """Remove a rule; False when there was none. What it held stays held."""
+        return await self._storage.remove_hold_rule(rule if isinstance(rule, int) else rule.id)
+
+    # checks
+
+    def _woken(self, changed: int) -> int:
+        for worker in self._workers:
+            worker.wake()
+        return changed
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise QueueClosed("the queue is not open: use it inside `async with`")
+
+    def _check_transport(self, name: str | None) -> None:
+        if name is not None and self._transports and name not in self._transports:
+            raise UnknownTransport(name, tuple(self._transports))
+
+
+def _random_token() -> str:
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def _handle(loop: asyncio.AbstractEventLoop, number: int, action: Callable[[], Any]) -> bool:
+    try:
+        loop.add_signal_handler(number, action)
+    except (NotImplementedError, RuntimeError, ValueError):  # not the main thread, or Windows
+        return False
+    return True
+
+
+def _checked_page(sort: Sort, descending: bool, limit: int, after: Cursor | str | None) -> Cursor | None:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+    cursor = Cursor.parse(after) if isinstance(after, str) else after
+    if cursor is not None and (cursor.sort, cursor.descending) != (sort, descending):
+        raise InvalidFilter("the cursor is of a listing in another order")
+    return cursor
+
+
+def _domain(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        return str(parse_ip_domain(text))
+    except InvalidDomain as error:
+        raise InvalidFilter(f"a hold rule's domain: {error}") from error
