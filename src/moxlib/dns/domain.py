@@ -69,7 +69,7 @@ class Domain:
 
     @property
     def name(self) -> str:
-        """The Unicode form if there is one, else the ASCII form: for people."""
+        """The Unicode form if there is one, else the ASCII form, for people to read."""
         return self.unicode or self.ascii
 
     def xname(self, utf8: bool) -> str:

@@ -128,7 +128,7 @@ class Address:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether only SMTPUTF8 can carry it: its localpart is not ASCII; any domain has an ASCII form."""
+        """Whether only SMTPUTF8 can carry it, its localpart not being ASCII; any domain has an ASCII form."""
         return not self.localpart.value.isascii()
 
     def pack(self, smtputf8: bool) -> str:

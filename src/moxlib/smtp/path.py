@@ -40,7 +40,7 @@ class Path:
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Whether only SMTPUTF8 can carry it: its localpart is not ASCII."""
+        """Whether only SMTPUTF8 can carry it, its localpart not being ASCII."""
         return self.localpart.needs_smtputf8
 
     def pack(self, smtputf8: bool) -> str:
