@@ -52,7 +52,7 @@ class AtReader(io.RawIOBase):
     def __init__(self, r: ReaderAt | HasFileno | int, offset: int = 0) -> None:
         super().__init__()
         self._read_at = positional(r)
-        self.offset = offset
+        self.offset: int = offset
 
     def readable(self) -> bool:
         """Return True."""

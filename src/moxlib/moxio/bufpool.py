@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncBufferedReader", "Bufpool", "LineReader", "LineTooLong"]
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 READ_SIZE = 64 * 1024  # bytes asked for at a time; what asyncio's own streams buffer by default
 

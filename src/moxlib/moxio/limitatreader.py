@@ -28,7 +28,7 @@ class LimitAtReader:
 
     def __init__(self, r: ReaderAt | HasFileno | int, limit: int) -> None:
         self._read_at = positional(r)
-        self.limit = limit
+        self.limit: int = limit
 
     def read_at(self, size: int, offset: int, /) -> bytes:
         """Return up to `size` bytes from `offset`; `b""` at the end.

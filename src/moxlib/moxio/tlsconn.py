@@ -95,7 +95,7 @@ class TLSConn:
     ) -> None:
         self._conn = conn
         self._tls = _TLS(context, server_side=server_side, server_hostname=server_hostname)
-        self.ssl_object = self._tls.ssl_object
+        self.ssl_object: ssl.SSLObject = self._tls.ssl_object
 
     def do_handshake(self) -> None:
         """Shake hands.
@@ -216,7 +216,7 @@ class AsyncTLSConn:
         self._unsent = bytearray()  # not empty only while TLS wants to read before it can write
         self._receiving = asyncio.Lock()
         self._received = 0  # how many times
-        self.ssl_object = self._tls.ssl_object
+        self.ssl_object: ssl.SSLObject = self._tls.ssl_object
 
     async def do_handshake(self) -> None:
         """Shake hands.

@@ -12,7 +12,7 @@ __all__ = ["TLSState", "tls_info"]
 VERSIONS = {"TLSv1": "tls1.0"}  # the one version that OpenSSL names without its minor number
 
 # OpenSSL leaves RSA key exchange out of its names; ECDHE alone is ECDHE-RSA, which it says of ARIA only.
-KEY_EXCHANGES = {
+KEY_EXCHANGES: dict[str | None, str] = {
     None: "rsa",
     "ADH": "dh_anon",
     "AECDH": "ecdh_anon",

@@ -51,4 +51,4 @@ def test_lazy_names_are_the_ones_that_type_checkers_see() -> None:
 
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match=r"moxlib\.moxio.*Base65Writer"):
-        _ = moxlib.moxio.Base65Writer
+        _ = moxlib.moxio.Base65Writer  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue] - so it is
