@@ -5,7 +5,7 @@ look (addresses, encoded words) is worked out when asked for.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import Final, NoReturn
@@ -39,6 +39,7 @@ class HeaderFacts:
     """What `inspect_header` found. Names of fields are matched without case; of repeated ones the first counts.
 
     Attributes:
+        block: the header block itself, with its blank line.
         size: octets of the header block with its blank line: the offset of the body.
         has_blank_line: whether the block ended in one; a message may be a header alone.
         message_id: as it stands in the header, unfolded and stripped; empty if there is none.
@@ -47,9 +48,10 @@ class HeaderFacts:
         tls_required_no: there are TLS-Required fields, and all say "no" (RFC 8689 5).
         needs_smtputf8: some octet is above 127, so that the header is in UTF-8 and only SMTPUTF8 can carry it.
         bcc_spans: (start, end) of each Bcc and Resent-Bcc field in the block, with its line end.
+        address_fields: names in lower case and raw values of the fields that name senders and recipients.
     """
 
-    block: bytes
+    block: bytes = field(repr=False)
     size: int
     has_blank_line: bool
     message_id: str
@@ -58,7 +60,7 @@ class HeaderFacts:
     tls_required_no: bool
     needs_smtputf8: bool
     bcc_spans: tuple[tuple[int, int], ...]
-    address_fields: tuple[tuple[str, str], ...]
+    address_fields: tuple[tuple[str, str], ...] = field(repr=False)
 
     @property
     def has_message_id(self) -> bool:

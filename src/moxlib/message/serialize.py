@@ -5,11 +5,12 @@ import io
 import re
 from email.errors import MessageError
 from email.generator import BytesGenerator
-from email.headerregistry import AddressHeader
+from email.headerregistry import Address, AddressHeader, Group
 from email.message import Message
 from email.policy import EmailPolicy
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from moxlib.dns import InvalidDomain, parse_domain
 from moxlib.message.addresses import split_addresses
 from moxlib.message.envelope import AddressFields, Envelope
 from moxlib.message.errors import InvalidMessage
@@ -33,8 +34,9 @@ _fold = re.compile(r"\r?\n(?=[ \t])")
 def serialize(message: AnyMessage) -> bytes:
     """Return a message as octets with CRLF line ends and without Bcc and Resent-Bcc fields.
 
-    The caller's message is not changed. Non-ASCII text in headers becomes encoded words; if an address in them is not
-    ASCII, for which there are no encoded words, the header is written in UTF-8 (and needs SMTPUTF8).
+    The caller's message is not changed. Non-ASCII text in headers becomes encoded words, and an international domain
+    its ASCII form. For a localpart that is not ASCII there is no such form: with one in it, the header is written in
+    UTF-8 (and needs SMTPUTF8).
 
     Raises:
         InvalidMessage: a line end within a header (an injection of further ones) or another break of its form in any
@@ -53,8 +55,10 @@ def _written(message: AnyMessage) -> bytes:
     for part in bare.walk():
         _check_fields(part)
     policy = message.policy
-    if isinstance(policy, EmailPolicy) and not policy.utf8 and _has_international_address(bare):
-        policy = policy.clone(utf8=True)
+    if isinstance(policy, EmailPolicy) and not policy.utf8:
+        _use_ascii_domains(bare)
+        if _has_international_address(bare):
+            policy = policy.clone(utf8=True)
     out = io.BytesIO()
     generator: BytesGenerator[AnyMessage] = BytesGenerator(out, mangle_from_=False, policy=policy)
     generator.flatten(bare, linesep="\r\n")
@@ -105,6 +109,22 @@ def _check_fields(part: AnyMessage) -> None:
             raise InvalidMessage("not a header field name")
         if "\0" in text or len(text.splitlines()) > 1 or text.endswith(("\r", "\n")):
             raise InvalidMessage("a line end or NUL in a header value")
+
+
+def _use_ascii_domains(message: AnyMessage) -> None:
+    """Give the domains in address fields their ASCII form, which the `email` package does not know how to write."""
+    for name, value in message.items():
+        if isinstance(value, AddressHeader) and any(not address.domain.isascii() for address in value.addresses):
+            groups = [Group(group.display_name, tuple(map(_in_ascii, group.addresses))) for group in value.groups]
+            message.replace_header(name, groups)
+
+
+def _in_ascii(address: Address) -> Address:
+    try:
+        domain = parse_domain(address.domain, numeric_tld=True).ascii
+    except InvalidDomain:  # for the caller's `parse_address` to refuse, if it is to be mailed to
+        return address
+    return Address(display_name=address.display_name, username=address.username, domain=domain)
 
 
 def _has_international_address(message: AnyMessage) -> bool:

@@ -77,6 +77,27 @@ def test_international_addresses_make_a_utf8_header() -> None:
     assert envelope_of(message) == ("jürgen@example.com", ())
 
 
+def test_international_domains_are_written_in_ascii() -> None:
+    message = EmailMessage()
+    message["From"] = "Jürgen <j@zürich.example>"
+    message["Sender"] = "s@zürich.example"
+    message["To"] = "Team: a@zürich.example, B <b@example.com>;"
+    head = inspect_header(serialize(message))
+    assert not head.needs_smtputf8
+    assert head.sender == "s@xn--zrich-kva.example"
+    assert head.from_addresses == ("j@xn--zrich-kva.example",)
+    assert head.recipients == ("a@xn--zrich-kva.example", "b@example.com")
+    assert b"From: =?utf-8?" in head.block
+    assert message["From"] == "Jürgen <j@zürich.example>"
+    assert envelope_of(message)[0] == "s@zürich.example"
+
+
+def test_domains_that_cannot_be_are_left_for_the_envelope_to_refuse() -> None:
+    message = EmailMessage()
+    message["To"] = "c@-ü.example"
+    assert inspect_header(serialize(message)).recipients == ("c@-ü.example",)
+
+
 def test_parsed_messages_are_written_back() -> None:
     raw = b"From: j@example.com\r\nSubject: folded\r\n one\r\nBcc: x@example.com\r\n\r\nbody\r\n"
     for policy in (email.policy.compat32, email.policy.default, email.policy.SMTP):
