@@ -17,6 +17,7 @@ MAX_REPLY_LINE = (
 )
 MAX_AUTH_LINE = 12_288  # RFC 4954 4: what a line of an authentication exchange may have.
 MAX_REPLY_LINES = 128  # EHLO of the largest servers has some 30 lines; bounds a reply to 256 KiB.
+_SHOWN = 512  # bytes of a bad line in its error: what RFC 5321 allows a good one
 _CACHED_REPLIES = 64  # One peer says "250 2.1.5 Ok" again and again; parsed once, it costs a tenth.
 
 _REPLY_LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?", re.DOTALL)
@@ -182,6 +183,6 @@ class ReplyParser:
         return ""
 
     def _broken(self, reason: str, command: Command, line: bytes) -> ProtocolError:
-        """The error for `line`; it shows at most a few lines of at most a line's length."""
-        lines = (*self._lines[:4], escape(line[:MAX_REPLY_LINE]))
+        """The error for `line`, of which it shows as much as is of use, with the lines before it."""
+        lines = (*self._lines[:4], escape(line[:_SHOWN]))
         return ProtocolError(command=command, reason=reason, lines=lines)
