@@ -28,6 +28,15 @@ async def test_hold_and_release(desk: "Desk") -> None:
     assert b.id != a.id
 
 
+async def test_holding_counts_what_it_changed(desk: "Desk") -> None:
+    a, _ = await desk.submit("a@x.example", "b@x.example")
+    assert await desk.storage.set_hold(ANYTHING, hold=False) == 0
+    assert await desk.storage.set_hold(MessageFilter(ids=(a.id,)), hold=True) == 1
+    assert await desk.storage.set_hold(ANYTHING, hold=True) == 1
+    assert await desk.storage.set_hold(ANYTHING, hold=True) == 0
+    assert await desk.storage.set_hold(ANYTHING, hold=False) == 2
+
+
 async def test_hold_changes_nothing_else(desk: "Desk") -> None:
     [receipt] = await desk.submit("a@x.example")
     before = await desk.message(receipt.id)

@@ -86,13 +86,6 @@ class State:
         """Return the earliest turn among some destinations."""
         return min((turn for name in names if (turn := self.destinations[name].turn) is not None), default=None)
 
-    def prune_destinations(self) -> None:
-        """Forget destinations that nothing is queued for and nobody delivers to."""
-        used = {message.destination for message in self.messages.values()}
-        for d in list(self.destinations.values()):
-            if d.turn is None and not d.slots and d.name not in used:
-                del self.destinations[d.name]
-
     # messages
 
     def insert(self, new: NewSubmission) -> tuple[Submission, ...]:

@@ -209,16 +209,17 @@ class MemoryStorage:
     async def set_hold(self, where: MessageFilter, *, hold: bool) -> int:
         """Hold or release; releasing also clears a quarantine."""
         if hold:
-            return len(self._change(where, lambda m: replace(m, hold=True)))
-        return self._change_and_wake(where, lambda m: replace(m, hold=False, quarantine=""))
+            return len(self._change(where, lambda m: replace(m, hold=True), unless=lambda m: m.hold))
+        released = self._change(where, lambda m: replace(m, hold=False, quarantine=""), unless=lambda m: not m.hold)
+        return self._wake(released)
 
     async def set_next_attempt(self, where: MessageFilter, at: datetime) -> int:
         """Set the next attempt."""
-        return self._change_and_wake(where, lambda m: replace(m, next_attempt=at))
+        return self._wake(self._change(where, lambda m: replace(m, next_attempt=at)))
 
     async def add_next_attempt(self, where: MessageFilter, delay: timedelta) -> int:
         """Move each message's next attempt by `delay`."""
-        return self._change_and_wake(where, lambda m: replace(m, next_attempt=m.next_attempt + delay))
+        return self._wake(self._change(where, lambda m: replace(m, next_attempt=m.next_attempt + delay)))
 
     async def set_transport(self, where: MessageFilter, transport: str | None) -> int:
         """Set or clear the transport."""
@@ -272,23 +273,25 @@ class MemoryStorage:
             del state.retired[row.id]
         for event in events[:PURGE_MAX]:
             state.events.remove(event)
-        purged = len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX])
-        if purged < PURGE_MAX:
-            state.prune_destinations()
-        return purged
+        return len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX])
 
     # inside
 
     def _matching(self, where: MessageFilter) -> list[Message]:
         return [message for message in self._state.messages.values() if where.matches(message)]
 
-    def _change(self, where: MessageFilter, change: Callable[[Message], Message]) -> list[Message]:
-        changed = [change(message) for message in self._matching(where)]
+    def _change(
+        self,
+        where: MessageFilter,
+        change: Callable[[Message], Message],
+        *,
+        unless: Callable[[Message], bool] = lambda _: False,
+    ) -> list[Message]:
+        changed = [change(message) for message in self._matching(where) if not unless(message)]
         self._state.messages |= {message.id: message for message in changed}
         return changed
 
-    def _change_and_wake(self, where: MessageFilter, change: Callable[[Message], Message]) -> int:
-        changed = self._change(where, change)
+    def _wake(self, changed: Sequence[Message]) -> int:
         for message in changed:
             self._state.lower_turn(message)
         return len(changed)
