@@ -33,5 +33,7 @@ OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptograph
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
     ("py:.*", rf"({'|'.join(dir(builtins))})"),
-    ("py:.*", r"moxlib\..*\.[A-Z]"),  # type variables, which autodoc does not document
+    ("py:.*", r"(moxlib\..*\.)?[A-Z]"),  # type variables, which autodoc does not document
+    # Names that a lazily loaded module imports for type checkers only, so that autodoc sees them without their module.
+    ("py:.*", "Buffer|Logger|PathLike"),
 ]
