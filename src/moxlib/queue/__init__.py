@@ -128,18 +128,19 @@ _TYPES = (
     "Submission Unknown"
 )
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        **dict.fromkeys(_CONFIG.split(), ".config"),
-        **dict.fromkeys(_ERRORS.split(), ".errors"),
-        **dict.fromkeys(("Explanation", "State"), ".explain"),
-        **dict.fromkeys(("NullObserver", "Observer"), ".observer"),
-        **dict.fromkeys(("MOX_SCHEDULE", "RetrySchedule"), ".schedule"),
-        **dict.fromkeys(("Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"), ".selection"),
-        **dict.fromkeys(_TRANSPORT.split(), ".transport"),
-        **dict.fromkeys(_TYPES.split(), ".types"),
-        "Queue": ".queue",
-        "Route": ".routing",
-    },
-)
+if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            **dict.fromkeys(_CONFIG.split(), ".config"),
+            **dict.fromkeys(_ERRORS.split(), ".errors"),
+            **dict.fromkeys(("Explanation", "State"), ".explain"),
+            **dict.fromkeys(("NullObserver", "Observer"), ".observer"),
+            **dict.fromkeys(("MOX_SCHEDULE", "RetrySchedule"), ".schedule"),
+            **dict.fromkeys(("Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"), ".selection"),
+            **dict.fromkeys(_TRANSPORT.split(), ".transport"),
+            **dict.fromkeys(_TYPES.split(), ".types"),
+            "Queue": ".queue",
+            "Route": ".routing",
+        },
+    )

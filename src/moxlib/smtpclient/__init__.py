@@ -76,18 +76,19 @@ _ERRORS = (
 _RESULTS = "Accepted DeliveryResult NotSent RecipientResult Refused Unknown"
 _TLS = "TLSInfo TLSMode unverified_context verified_context"
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    {
-        **dict.fromkeys(_ERRORS.split(), ".errors"),
-        **dict.fromkeys(_RESULTS.split(), ".result"),
-        **dict.fromkeys(_TLS.split(), ".tls"),
-        **dict.fromkeys(("Command", "Reply", "ReplyParser"), ".reply"),
-        **dict.fromkeys(("Exchange", "Session"), ".session"),
-        "Extensions": ".extensions",
-        "Login": ".login",
-        "SMTPConnection": ".connection",
-        "Timeouts": ".timeouts",
-        "Transaction": ".transaction",
-    },
-)
+if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            **dict.fromkeys(_ERRORS.split(), ".errors"),
+            **dict.fromkeys(_RESULTS.split(), ".result"),
+            **dict.fromkeys(_TLS.split(), ".tls"),
+            **dict.fromkeys(("Command", "Reply", "ReplyParser"), ".reply"),
+            **dict.fromkeys(("Exchange", "Session"), ".session"),
+            "Extensions": ".extensions",
+            "Login": ".login",
+            "SMTPConnection": ".connection",
+            "Timeouts": ".timeouts",
+            "Transaction": ".transaction",
+        },
+    )

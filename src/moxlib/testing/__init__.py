@@ -15,4 +15,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeClock", "MemoryStorage"]
 
-__getattr__, __dir__ = lazy_names(__name__, {"FakeClock": ".clock", "MemoryStorage": ".memory_storage"})
+if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
+    __getattr__, __dir__ = lazy_names(__name__, {"FakeClock": ".clock", "MemoryStorage": ".memory_storage"})
