@@ -96,4 +96,4 @@ async def test_misuse_is_a_type_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="deliver"):
         Queue.open(tmp_path / "mail.db", transports={"wrong": object()})  # type: ignore[dict-item]
     with pytest.raises(TypeError):
-        Deferred("positional")  # type: ignore[call-arg, misc]
+        Deferred("positional")  # type: ignore[call-arg]
