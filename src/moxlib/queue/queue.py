@@ -288,7 +288,7 @@ class Queue:
         Raises:
             InvalidFilter: a limit that cannot be, or a cursor of another order.
         """
-        cursor = _checked_page(sort, descending, limit, after)
+        cursor = _checked_page(limit, after)
         return await self._storage.list_messages(
             where or MessageFilter(), sort=sort, descending=descending, limit=limit, after=cursor
         )
@@ -315,9 +315,7 @@ class Queue:
         Raises:
             InvalidFilter: a limit that cannot be, a cursor of another order, or `Sort.NEXT_ATTEMPT`.
         """
-        if sort is Sort.NEXT_ATTEMPT:
-            raise InvalidFilter("finished messages have no next attempt to sort by")
-        cursor = _checked_page(sort, descending, limit, after)
+        cursor = _checked_page(limit, after)
         return await self._storage.list_retired(
             where or HistoryFilter(), sort=sort, descending=descending, limit=limit, after=cursor
         )
@@ -481,13 +479,10 @@ def _handle(loop: asyncio.AbstractEventLoop, number: int, action: Callable[[], A
     return True
 
 
-def _checked_page(sort: Sort, descending: bool, limit: int, after: Cursor | str | None) -> Cursor | None:
+def _checked_page(limit: int, after: Cursor | str | None) -> Cursor | None:
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
-    cursor = Cursor.parse(after) if isinstance(after, str) else after
-    if cursor is not None and (cursor.sort, cursor.descending) != (sort, descending):
-        raise InvalidFilter("the cursor is of a listing in another order")
-    return cursor
+    return Cursor.parse(after) if isinstance(after, str) else after
 
 
 def _domain(text: str) -> str:

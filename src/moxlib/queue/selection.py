@@ -178,6 +178,15 @@ class Cursor:
         text = json.dumps([self.sort.value, self.descending, self.key, self.id], separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
+    def check(self, sort: Sort, *, descending: bool) -> None:
+        """Refuse to go on with a listing in another order.
+
+        Raises:
+            InvalidFilter: this cursor is of another sort or direction.
+        """
+        if (self.sort, self.descending) != (sort, descending):
+            raise InvalidFilter("the cursor is of a listing in another order")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a cursor back.

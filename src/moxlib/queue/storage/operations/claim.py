@@ -23,7 +23,7 @@ SET_SLOTS = """INSERT INTO moxlib_slot (destination, worker, slots) VALUES (?, ?
     ON CONFLICT (destination, worker) DO UPDATE SET slots = excluded.slots"""
 DUE = """SELECT id FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0 AND next_attempt <= ?
     ORDER BY next_attempt, id LIMIT ?"""
-JOURNAL = "UPDATE moxlib_message SET owner = ?, attempts = attempts + 1, last_attempt = ? WHERE id = ?"
+JOURNAL = "UPDATE moxlib_message SET owner = ?, attempts = attempts + 1, claimed_at = ? WHERE id = ?"
 EARLIEST = "SELECT min(next_attempt) FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0"
 SET_TURN = "UPDATE moxlib_destination SET turn = ? WHERE id = ?"
 CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BODY_MAX} THEN c.body END
@@ -31,6 +31,8 @@ CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BOD
     WHERE m.id IN ({{ids}})"""  # noqa: S608 - constants only
 DESTINATION_IDS = "SELECT id FROM moxlib_destination WHERE name IN ({names})"
 
+ALL_TURNS = 2**31 - 1  # for a worker that wants certain destinations only, which may stand anywhere in the line
+MAX_ROUNDS = 20  # looks for more destinations when those found had nothing to claim after all (it is held, say)
 LIMIT_RETRY = (
     1_000_000  # µs until a destination whose slots are all taken is looked at again; freed slots wake it sooner
 )
@@ -47,14 +49,18 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     full = sum(1 for room in request.room.values() if room <= 0)
     taken: list[int] = []
     slots: dict[str, int] = {}
-    for destination, name in tx.query(TURNS, (now, request.limit + full)):
-        room = min(request.room.get(name, request.default_room), request.limit - len(taken))
-        if room <= 0:
-            continue
-        ids, granted = _claim_destination(tx, worker, destination, request.limits.limit(name), share, room, now)
-        if ids:
-            taken += ids
-            slots[name] = granted
+    for _ in range(MAX_ROUNDS):
+        turns = tx.query(TURNS, (now, request.limit + full if request.default_room > 0 else ALL_TURNS))
+        for destination, name in turns:
+            room = min(request.room.get(name, request.default_room), request.limit - len(taken))
+            if room <= 0:
+                continue
+            ids, granted = _claim_destination(tx, worker, destination, request.limits.limit(name), share, room, now)
+            if ids:
+                taken += ids
+                slots[name] = granted
+        if len(taken) >= request.limit or len(turns) < request.limit + full:
+            break
     return ClaimResult(claims=_load(tx, taken), slots=slots, next_turn=_next_turn(tx, request, full))
 
 
@@ -93,7 +99,7 @@ def _claim_of(row: Row) -> Claim:
 
 
 def _next_turn(tx: Tx, request: ClaimRequest, full: int) -> datetime | None:
-    for name, turn in tx.query(NEXT_TURN, (full + 1,)):
+    for name, turn in tx.query(NEXT_TURN, (full + 1 if request.default_room > 0 else ALL_TURNS,)):
         if request.room.get(name, request.default_room) > 0:
             return moment(turn)
     return None

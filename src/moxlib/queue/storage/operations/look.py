@@ -82,7 +82,7 @@ def list_messages(
     """Return one page of queued messages."""
     key = message_key(sort)
     conditions = message_conditions(where)
-    order = page_clause(conditions, key, descending=descending, after=after)
+    order = page_clause(conditions, key, sort, descending=descending, after=after)
     sql = f"SELECT {MESSAGE_COLUMNS}, {key} FROM {MESSAGE_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
     return _page(tx, sql, conditions, message_of, sort, descending=descending, limit=limit)
 
@@ -98,7 +98,7 @@ def list_retired(
     """Return one page of the history."""
     key = retired_key(sort)
     conditions = retired_conditions(where)
-    order = page_clause(conditions, key, descending=descending, after=after)
+    order = page_clause(conditions, key, sort, descending=descending, after=after)
     sql = f"SELECT {RETIRED_COLUMNS}, {key} FROM {RETIRED_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
     return _page(tx, sql, conditions, retired_of, sort, descending=descending, limit=limit)
 

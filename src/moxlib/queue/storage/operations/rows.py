@@ -105,9 +105,9 @@ MESSAGE_TABLES = """moxlib_message m
     JOIN moxlib_destination d ON d.id = m.destination"""
 
 MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m.recipient, m.recipient_domain, d.name,
-    s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt, m.last_attempt, m.owner, m.results, s.size,
-    s.message_id, s.subject, s.prefix, s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule,
-    m.quarantine, s.extra"""
+    s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt, coalesce(m.claimed_at, m.last_attempt), m.owner,
+    m.results, s.size, s.message_id, s.subject, s.prefix, s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport,
+    s.schedule, m.quarantine, s.extra"""
 
 
 def message_of(row: Row) -> Message:

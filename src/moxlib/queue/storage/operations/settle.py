@@ -16,13 +16,15 @@ from moxlib.queue.types import AttemptResult, EventType, Message
 __all__ = ["DropFile", "event_row", "insert_events", "retire_rows", "settle"]
 
 OWNED = "SELECT id, destination, hold FROM moxlib_message WHERE owner = ? AND id IN ({ids})"
-RETRY = """UPDATE moxlib_message SET owner = NULL, next_attempt = ?, hold = ?, results = ? WHERE id = ?"""
-GIVE_BACK = """UPDATE moxlib_message SET owner = NULL, attempts = attempts - 1 WHERE id = ?"""
-QUARANTINE = "UPDATE moxlib_message SET owner = NULL, hold = 1, quarantine = ?, results = ? WHERE id = ?"
+RETRY = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
+    hold = ?, results = ? WHERE id = ?"""
+GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1 WHERE id = ?"
+QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, hold = 1,
+    quarantine = ?, results = ? WHERE id = ?"""
 RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, event, attempts,
         max_attempts, last_attempt, transport, require_tls, results)
-    SELECT m.id, m.submission, d.name, m.recipient, ?, ?, ?, m.attempts, m.max_attempts, m.last_attempt, m.transport,
-        m.require_tls, ?
+    SELECT m.id, m.submission, d.name, m.recipient, ?, ?, ?, m.attempts, m.max_attempts,
+        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?
     FROM moxlib_message m JOIN moxlib_destination d ON d.id = m.destination WHERE m.id = ?"""
 DELETE_MESSAGE = "DELETE FROM moxlib_message WHERE id = ?"
 FILES = "SELECT submission, file FROM moxlib_content WHERE file IS NOT NULL AND submission IN ({ids})"

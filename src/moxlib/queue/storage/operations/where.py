@@ -1,5 +1,6 @@
 """Filters, sort orders and cursors as SQL. Values are always parameters, never part of the text."""
 
+from moxlib.queue.errors import InvalidFilter
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Sort
 from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.tx import Value
@@ -9,7 +10,7 @@ __all__ = ["Conditions", "message_conditions", "message_key", "page_clause", "re
 _MESSAGE_KEYS = {
     Sort.QUEUED: "s.queued",
     Sort.NEXT_ATTEMPT: "m.next_attempt",
-    Sort.LAST_ACTIVITY: "coalesce(m.last_attempt, s.queued)",
+    Sort.LAST_ACTIVITY: "coalesce(m.claimed_at, m.last_attempt, s.queued)",
 }
 _RETIRED_KEYS = {Sort.QUEUED: "s.queued", Sort.LAST_ACTIVITY: "m.finished"}
 
@@ -38,7 +39,13 @@ def message_key(sort: Sort) -> str:
 
 
 def retired_key(sort: Sort) -> str:
-    """Return the SQL expression of a sort key for the history."""
+    """Return the SQL expression of a sort key for the history.
+
+    Raises:
+        InvalidFilter: the history has no such key.
+    """
+    if sort not in _RETIRED_KEYS:
+        raise InvalidFilter("finished messages have no next attempt to sort by")
     return _RETIRED_KEYS[sort]
 
 
@@ -103,9 +110,14 @@ def _between(found: Conditions, where: MessageFilter | HistoryFilter, activity: 
         found.add(f"{activity} < ?", micros(where.last_activity_before))
 
 
-def page_clause(conditions: Conditions, key: str, *, descending: bool, after: Cursor | None) -> str:
-    """Add the cursor's condition and return the ORDER BY for one page."""
+def page_clause(conditions: Conditions, key: str, sort: Sort, *, descending: bool, after: Cursor | None) -> str:
+    """Add the cursor's condition and return the ORDER BY for one page.
+
+    Raises:
+        InvalidFilter: the cursor is of another order.
+    """
     if after is not None:
+        after.check(sort, descending=descending)
         conditions.add(f"({key}, m.id) {'<' if descending else '>'} (?, ?)", after.key, after.id)
     order = "DESC" if descending else "ASC"
     return f"ORDER BY {key} {order}, m.id {order}"

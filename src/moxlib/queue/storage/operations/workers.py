@@ -20,8 +20,9 @@ EXPIRED = "SELECT id FROM moxlib_worker WHERE lease_until <= ? ORDER BY id"
 UNREGISTER = "DELETE FROM moxlib_worker WHERE id = ?"
 SLOTS_OF = "SELECT destination FROM moxlib_slot WHERE worker = ?"
 FREE_SLOT = "DELETE FROM moxlib_slot WHERE destination = ? AND worker = ?"
-OWNED = "SELECT id, destination, attempts, last_attempt, hold, results FROM moxlib_message WHERE owner = ? ORDER BY id"
-INTERRUPT = "UPDATE moxlib_message SET owner = NULL, next_attempt = ?, hold = ?, results = ? WHERE id = ?"
+OWNED = "SELECT id, destination, attempts, claimed_at, hold, results FROM moxlib_message WHERE owner = ? ORDER BY id"
+INTERRUPT = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
+    hold = ?, results = ? WHERE id = ?"""
 WAKE_DUE = """UPDATE moxlib_destination SET turn = ? WHERE id = ? AND (turn IS NULL OR turn > ?)
     AND EXISTS (SELECT 1 FROM moxlib_message m WHERE m.destination = moxlib_destination.id
         AND m.owner IS NULL AND m.hold = 0 AND m.next_attempt <= ?)"""
@@ -79,11 +80,11 @@ def free_slots(tx: Tx, worker: int, destinations: Sequence[int], at: int) -> Non
 def _interrupt(tx: Tx, worker: int, at: int, *, hold: bool) -> None:
     turns: dict[int, int] = {}
     updates = []
-    for id_, destination, attempts, last_attempt, held, results in tx.query(OWNED, (worker,)):
+    for id_, destination, attempts, claimed_at, held, results in tx.query(OWNED, (worker,)):
         result = AttemptResult(
             attempt=attempts,
             kind=ResultKind.INTERRUPTED,
-            started=moment(last_attempt),
+            started=moment(claimed_at),
             text="the worker died or lost its lease while the attempt was under way",
         )
         now_held = bool(held) or hold

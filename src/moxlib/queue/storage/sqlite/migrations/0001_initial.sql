@@ -61,7 +61,8 @@ CREATE TABLE moxlib_slot (
 ) WITHOUT ROWID;
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
--- One queued recipient. `owner` is the worker that claimed it. `destination` is no foreign key, as its check would
+-- One queued recipient. `owner` is the worker that claimed it, `claimed_at` when; both null when it is not claimed,
+-- and `last_attempt` is then the last attempt's. `destination` is no foreign key, as its check would
 -- read the whole table for each destination deleted: the indexes below hold only some of the rows.
 CREATE TABLE moxlib_message (
     id INTEGER PRIMARY KEY,
@@ -76,6 +77,7 @@ CREATE TABLE moxlib_message (
     next_attempt INTEGER NOT NULL,
     last_attempt INTEGER,
     owner INTEGER,
+    claimed_at INTEGER,
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'  -- JSON array, one array per attempt
