@@ -22,7 +22,7 @@ MAX_WAITS = 1000  # a schedule is stored with each message that names one; more 
 MAX_WAIT = timedelta(days=60)  # as long as FUTURERELEASE may defer (RFC 4865 leaves it open; mox: 60 days)
 JITTER = 0.01  # each wait varies by about 1 %, so that a thousand messages deferred at once do not return at once
 
-_WAIT = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?(?:\*(\d{1,4}))?")
+_WAIT = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?(?:\*(\d{1,4}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ rows that come or go elsewhere neither repeat nor hide a row.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,6 +20,8 @@ __all__ = ["Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"]
 T = TypeVar("T")
 
 MAX_PAGE = 10_000  # a page is built in memory; more than this is what pagination is for
+MAX_CURSOR = 200  # characters; str() makes 90 at most: a name and two 64-bit numbers in base64
+INT64 = range(-(2**63), 2**63)  # what databases keep
 
 
 class Sort(StrEnum):
@@ -194,12 +195,16 @@ class Cursor:
         Raises:
             InvalidFilter: the text is not a cursor that `str()` made.
         """
+        if len(text) > MAX_CURSOR:
+            raise InvalidFilter(f"not a pagination cursor: {text[:100]!r}")
         try:
             padded = text + "=" * (-len(text) % 4)
             sort, descending, key, id_ = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
             cursor = cls(sort=Sort(sort), descending=bool(descending), key=int(key), id=int(id_))
-        except (ValueError, TypeError, binascii.Error) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InvalidFilter(f"not a pagination cursor: {text[:100]!r}") from error
+        if str(cursor) != text or cursor.key not in INT64 or cursor.id not in INT64:
+            raise InvalidFilter(f"not a pagination cursor: {text!r}")
         return cursor
 
 
