@@ -308,8 +308,6 @@ def _page(
 ) -> Page[R]:
     if sort not in keys:
         raise InvalidFilter(f"cannot sort by {sort.value!r} here; known: {', '.join(keys)}")
-    if after is not None and (after.sort, after.descending) != (sort, descending):
-        raise InvalidFilter("the cursor belongs to a listing in another order")
 
     def place(row: R) -> tuple[int, int]:
         return (keys[sort](row) - EPOCH) // MICROSECOND, row.id
