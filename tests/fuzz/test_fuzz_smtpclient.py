@@ -1,4 +1,4 @@
-"""The one invariant of the client: whatever a peer sends, the session never raises, and holds a bounded amount of it."""
+"""The one invariant of the client: whatever a peer sends, the session never raises, and holds little of it."""
 
 import sys
 

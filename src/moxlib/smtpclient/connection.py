@@ -144,6 +144,8 @@ class SMTPConnection:
             await self._wire.start_tls(context, name, timeouts.tls)
         except SMTPError:
             raise
+        except TimeoutError as error:
+            raise CommandTimeout(command=Command.TLS, seconds=timeouts.tls) from error
         except OSError as error:
             raise _tls_failed(error) from error
         self._note_tls(context)

@@ -184,5 +184,5 @@ class ReplyParser:
 
     def _broken(self, reason: str, command: Command, line: bytes) -> ProtocolError:
         """The error for `line`, of which it shows as much as is of use, with the lines before it."""
-        lines = (*self._lines[:4], escape(line[:_SHOWN]))
+        lines = (*(before[:_SHOWN] for before in self._lines[:4]), escape(line[:_SHOWN]))
         return ProtocolError(command=command, reason=reason, lines=lines)

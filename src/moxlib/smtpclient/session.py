@@ -121,6 +121,7 @@ class Session:
     """
 
     __slots__ = (
+        "_clear_is_over",
         "_outgoing",
         "_parser",
         "_running",
@@ -146,6 +147,7 @@ class Session:
         self.closing: Reply | None = None
         self.needs_reset = False
         self.transactions = 0
+        self._clear_is_over = False  # STARTTLS was granted: what comes now is the handshake, or an attack
         self._parser = ReplyParser()
         self._outgoing: list[bytes] = []
         self._running: deque[Exchange[object]] = deque()  # Begun; replies belong to the first.
@@ -192,11 +194,12 @@ class Session:
         """Forget what was said in clear, for the peer of the protected session may be another (RFC 3207 4.2).
 
         Raises:
-            ResponseInjected: data came between the reply to STARTTLS and the handshake.
+            SMTPError: the session had failed; `ResponseInjected` when data came before the handshake.
         """
-        if self._parser.pending or self.failure is not None:
-            raise self._injected()
+        if self.failure is not None:
+            raise self.failure
         self.tls = True
+        self._clear_is_over = False
         self.extensions = Extensions()
         self._parser.enhanced = False
 
@@ -248,25 +251,37 @@ class Session:
         """Take bytes from the peer, and return how many replies they completed; never raises for what they are."""
         if self.failure is not None:
             return 0
+        if self._clear_is_over:
+            self.lost(self._injected())
+            return 0
         replies, error = self._parser.feed(data, self.awaiting or Command.GREETING)
         for reply in replies:
-            if reply.code == CLOSING:
-                self.closing = reply
-            if not self._running:
-                self.lost(self._unasked(reply))
+            if not self._take(reply):
                 return 0
-            running = self._running[0]
-            running.advance(reply)
-            if running.done:
-                self._running.popleft()
-            if self.failure is not None:
-                self._end(self.failure)
-                return 0
-            if self._waiting:
-                self.proceed()
         if error is not None:
-            self.lost(error)
+            self.lost(self._explained(error))
         return len(replies)
+
+    def _take(self, reply: Reply) -> bool:
+        """Give a reply to the exchange that waits for it; return whether the session goes on."""
+        if reply.code == CLOSING:
+            self.closing = reply
+        if not self._running:
+            self.lost(self._explained(self._unasked(reply)))
+            return False
+        running = self._running[0]
+        running.advance(reply)
+        if running.done:
+            self._running.popleft()
+        if self.failure is not None:
+            self._end(self.failure)
+            return False
+        if self._waiting:
+            self.proceed()
+        return True
+
+    def _explained(self, error: SMTPError) -> SMTPError:
+        return self._injected() if self._clear_is_over else error
 
     def lost(self, error: SMTPError) -> None:
         """End the session: the connection is gone or has to go; what is under way ends with `error`."""
@@ -339,6 +354,7 @@ class Session:
             error = self._injected()
             self.break_off(error)
             raise error
+        self._clear_is_over = True
 
     def _auth_line(self, line: bytes, enhanced: bool) -> Steps[Reply]:
         self._parser.max_line = MAX_AUTH_LINE

@@ -86,6 +86,8 @@ class Wire(asyncio.BufferedProtocol):
         self.flush()
         await self.wait(exchange)
         exchange.result  # noqa: B018 - raises
+        if self.session.failure is not None:
+            raise self.session.failure
         async with self._clock.timeout(seconds):
             transport = await self._loop.start_tls(
                 self.transport, self, context, server_hostname=name, ssl_handshake_timeout=seconds

@@ -58,12 +58,14 @@ class PeerSession:
     Attributes:
         lines: the commands, without CRLF; "." stands for the end of a message.
         messages: the messages, dots unstuffed, whether they were accepted or not.
+        recipients: the RCPT commands of the transaction under way that were accepted.
         tls: whether TLS is on.
         ended: whether the connection is over.
     """
 
     lines: list[str] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
     tls: bool = False
     ended: bool = False
 
@@ -91,7 +93,6 @@ class ByCommand:
             "HELO": "250 peer.example",
             "MAIL": "250 2.1.0 ok",
             "RCPT": "250 2.1.5 ok",
-            "DATA": "354 go ahead",
             ".": "250 2.0.0 accepted",
             "RSET": "250 2.0.0 ok",
             "NOOP": "250 2.0.0 ok",
@@ -101,10 +102,12 @@ class ByCommand:
         self._answers = {**defaults, **(answers or {})}
         self._used: dict[str, int] = {}
 
-    def __call__(self, line: str, session: PeerSession) -> Answer:  # noqa: ARG002 - as any answering function
+    def __call__(self, line: str, session: PeerSession) -> Answer:
         """Return the answer to `line`."""
         prefix = max((p for p in self._answers if line.upper().startswith(p.upper())), key=len, default=None)
         if prefix is None:
+            if line.upper() == "DATA":
+                return "354 go ahead" if session.recipients else "554 5.5.1 no valid recipients"
             return "500 5.5.1 what?"
         answer = self._answers[prefix]
         if not isinstance(answer, list):
@@ -242,6 +245,7 @@ class SMTPPeer:
             session.lines.append(line)
             answer = self._answers(line, session)
             go_on = await self._answer(answer, writer, session)
+            _note(line, answer, session)
             if go_on and line.upper() == "DATA" and isinstance(answer, str) and answer.startswith("354"):
                 session.messages.append(await _read_message(reader))
                 session.lines.append(".")
@@ -277,6 +281,16 @@ class SMTPPeer:
                 return False
         await writer.drain()
         return True
+
+
+def _note(line: str, answer: Answer, session: PeerSession) -> None:
+    """Keep account of the transaction's recipients."""
+    verb = line[:4].upper()
+    accepted = isinstance(answer, str) and answer.startswith("25")
+    if verb == "RCPT" and accepted:
+        session.recipients.append(line)
+    elif verb in ("EHLO", "HELO", "MAIL", "RSET", "DATA"):
+        session.recipients.clear()
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes:
