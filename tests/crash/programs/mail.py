@@ -1,0 +1,135 @@
+"""What the programs and the tests agree on: messages, configuration, and the lines they tell each other."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from moxlib.queue import QueueConfig, WorkerConfig
+from moxlib.queue.storage.sqlite.storage import Transactions
+
+SENDER = "sender@here.example"
+LARGE = 64 * 1024  # bytes: more than this lies in a file
+DOMAINS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a program is told on its command line."""
+
+    database: str
+    log: str = ""
+    """Where deliveries are recorded: the peer's memory, which no kill takes away."""
+    seed: int = 0
+    name: str = ""
+    transactions: Transactions = "thread"
+    count: int = 1_000_000
+    """Submissions to make."""
+    pause: float = 0.004
+    """Seconds that something takes at most: pacing, so that there is something to interrupt."""
+    domains: int = DOMAINS
+    concurrency: int = 10
+    lease: float = 1.0
+    port: int = 0
+    """Deliver by SMTP to this port of the loopback; 0: by the log transport."""
+    gated: bool = False
+    """Each delivery waits for a line on standard input."""
+    defer: bool = True
+    """The peer defers the first attempt of some messages."""
+    until_empty: bool = False
+    """End when the queue is empty."""
+
+    def dump(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def given(cls) -> "Settings":
+        return cls(**json.loads(sys.argv[1]))
+
+    @property
+    def config(self) -> QueueConfig:
+        return QueueConfig(
+            schedule=soon,
+            max_attempts=8,
+            concurrency=self.concurrency,
+            worker=WorkerConfig(
+                lease=timedelta(seconds=self.lease),
+                poll_interval=timedelta(milliseconds=50),
+                drain_timeout=timedelta(seconds=10),
+            ),
+        )
+
+
+def soon(attempts: int) -> timedelta:
+    """The schedule of these tests: they run in real time."""
+    return timedelta(milliseconds=20)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A message to submit."""
+
+    key: str
+    """Its Message-ID, by which it is known whether or not it was accepted."""
+    recipients: tuple[str, ...]
+    data: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def make_mail(random: Random, key: str, *, domains: int = DOMAINS, size: int | None = None) -> Mail:
+    """Return a message with all its headers, so that it is delivered as it is. One in six is large."""
+    if size is None:
+        size = random.randrange(LARGE + 1, 3 * LARGE) if random.randrange(6) == 0 else random.randrange(0, 4000)
+    recipients = tuple(
+        f"user{number}@d{random.randrange(domains)}.example" for number in range(random.choice((1, 1, 2, 5)))
+    )
+    key = f"<{key}@here.example>"
+    head = (
+        f"From: {SENDER}\r\nTo: list@here.example\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n"
+        f"Message-ID: {key}\r\nSubject: {key}\r\n\r\n"
+    ).encode()
+    text = random.randbytes(size // 2 + 1).hex()
+    body = "".join(f"{'.' if start % 3 == 0 else ''}{text[start : start + 70]}\r\n" for start in range(0, size + 1, 70))
+    return Mail(key, recipients, head + body.encode())
+
+
+def mails(settings: Settings) -> Iterator[Mail]:
+    """Yield the messages of a submitter, forever; another name makes others."""
+    random = Random(f"{settings.seed} {settings.name}")
+    number = 0
+    while True:
+        yield make_mail(random, f"{settings.name}.{number}", domains=settings.domains)
+        number += 1
+
+
+def say(**fields: Any) -> None:
+    """Tell the test a line, whole and at once: it arrives although this process is killed right after."""
+    os.write(1, json.dumps(fields).encode() + b"\n")
+
+
+class Log:
+    """A file that several processes append lines to."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+
+    def write(self, **fields: Any) -> None:
+        os.write(self._file, json.dumps(fields).encode() + b"\n")
+
+    @staticmethod
+    def read(path: str | Path) -> list[dict[str, Any]]:
+        try:
+            text = Path(path).read_text(encoding="ascii")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,145 @@
+"""`Stage`: a directory with a queue in it, and the processes at work on it."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.crash.programs.mail import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = 120.0  # seconds: whoever waits so long waits for something that will not come
+
+Line = dict[str, Any]
+
+
+class Child:
+    """A program of `tests/crash/programs`, and the lines it has told so far."""
+
+    def __init__(self, program: str, settings: Settings) -> None:
+        self.program = program
+        self.lines: list[Line] = []
+        self._told = threading.Condition()
+        self._over = False
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `reap`
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", f"tests.crash.programs.{program}", settings.dump()],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait_for(self, what: Callable[[Line], bool], *, more: int = 0) -> Line:
+        """Return the first line of a kind, `more` others of it aside; wait until it is told."""
+        deadline = time.monotonic() + LONG
+        seen = 0
+        with self._told:
+            while True:
+                for line in self.lines[seen:]:
+                    if what(line):
+                        if not more:
+                            return line
+                        more -= 1
+                seen = len(self.lines)
+                if self._over or not self._told.wait(deadline - time.monotonic()):
+                    raise AssertionError(f"{self.program} did not tell it; it said: {self.lines[-5:]}\n{self.stderr}")
+
+    def wait_for_more(self) -> None:
+        """Wait until it tells one more line than now."""
+        self.wait_for(lambda _: True, more=len(self.lines))
+
+    def tell(self, line: str = "") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """End it by SIGKILL; all that it had told is in `lines` then."""
+        self.process.kill()
+        self.reap()
+
+    def stop(self) -> None:
+        """End it by SIGTERM, gracefully, and see that it was so."""
+        self.process.terminate()
+        self.end()
+
+    def end(self) -> None:
+        """Wait for its end, which must be a good one."""
+        code = self.process.wait(LONG)
+        text = self.stderr
+        self.reap()
+        assert (code, text) == (0, ""), f"{self.program} ended with {code}:\n{text}"
+
+    def reap(self) -> None:
+        """Take what is left of it. Idempotent."""
+        self.process.wait(LONG)
+        self._reader.join()
+        for stream in (self.process.stdin, self.process.stdout, self._errors):
+            if stream is not None:
+                stream.close()
+
+    @property
+    def stderr(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for raw in self.process.stdout:
+            with self._told:
+                self.lines.append(json.loads(raw))
+                self._told.notify_all()
+        with self._told:
+            self._over = True
+            self._told.notify_all()
+
+
+class Stage:
+    """One queue file, what the processes on it said, and what the peer took."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.settings = Settings(database=str(directory / "mail.db"), log=str(directory / "peer.log"))
+        self.children: list[Child] = []
+
+    @property
+    def database(self) -> Path:
+        return Path(self.settings.database)
+
+    @property
+    def log(self) -> Path:
+        return Path(self.settings.log)
+
+    def start(self, program: str, **changes: Any) -> Child:
+        child = Child(program, replace(self.settings, **changes))
+        self.children.append(child)
+        return child
+
+    def run(self, program: str, **changes: Any) -> Child:
+        """Run a program to its good end."""
+        child = self.start(program, **changes)
+        child.end()
+        return child
+
+    def lines(self, kind: str) -> list[Line]:
+        """Return all lines with a field of that name, told by whichever process."""
+        return [line for child in self.children for line in child.lines if kind in line]
+
+    def close(self) -> None:
+        for child in self.children:
+            if child.process.returncode is None:
+                child.process.kill()
+            child.reap()
