@@ -1,0 +1,194 @@
+"""The demo at work: servers, queue and worker in one event loop."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from moxlib.cli.demo.load import Sample
+from moxlib.cli.demo.plan import (
+    HELD_DOMAIN,
+    SERVERS,
+    Greylisting,
+    KnownUsers,
+    Planned,
+    make_plan,
+    quick_schedule,
+)
+from moxlib.cli.demo.report import Story
+from moxlib.cli.demo.show import Display
+from moxlib.errors import InputError
+from moxlib.localserve import AcceptAll, LoopbackServer, Rules
+from moxlib.queue import (
+    AttemptResult,
+    HoldRule,
+    Message,
+    MessageFilter,
+    NullObserver,
+    Queue,
+    QueueConfig,
+    Retired,
+    Route,
+    SMTPTransport,
+    Submission,
+)
+
+__all__ = ["run"]
+
+LOOK: Final = 0.05  # seconds between two looks at how far the queue is
+PATIENCE: Final = 30.0  # seconds without any attempt after which something must be wrong
+PAGE: Final = 1000
+
+
+class _Attempts(NullObserver):
+    """Counts attempts, to see that there still are some."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def attempted(self, message: Message, result: AttemptResult) -> None:  # noqa: ARG002 - as any observer
+        """Count it."""
+        self.made += 1
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known while the demo runs."""
+
+    queue: Queue
+    show: Display
+    attempts: _Attempts
+    total: int
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    """By recipient."""
+    refused: list[str] = field(default_factory=list)
+    """Messages that the queue would not take, with its reason."""
+
+
+async def run(samples: Sequence[Sample], *, recipients: int, path: Path, show: Display) -> Story:
+    """Run the demo and return all that happened.
+
+    Args:
+        samples: the messages.
+        recipients: how many recipients each of them gets.
+        path: the queue's file, which must not exist yet.
+        show: where to tell of it meanwhile.
+
+    Raises:
+        StorageError: the queue's file cannot be made.
+    """
+    began = time.monotonic()
+    plan = make_plan(samples, recipients)
+    async with AsyncExitStack() as stack:
+        rules: tuple[Rules, ...] = (KnownUsers(), Greylisting(), AcceptAll())
+        servers = {
+            domain: await stack.enter_async_context(LoopbackServer(each, hostname=f"mx.{domain}"))
+            for domain, each in zip(SERVERS, rules, strict=True)
+        }
+        for domain, server in servers.items():
+            show.say(f"The mail server of {domain} listens on 127.0.0.1, port {server.port}.")
+        attempts = _Attempts()
+        queue = await stack.enter_async_context(
+            Queue.open(path, transports=_transports(servers), config=_config(), observer=attempts)
+        )
+        state = _Run(queue=queue, show=show, attempts=attempts, total=sum(map(len, plan)))
+        await _deliver(state, plan)
+        return Story(
+            plan=plan,
+            history=await _history(queue),
+            held=frozenset(recipient for recipient, receipt in state.submissions.items() if receipt.hold),
+            refused=tuple(state.refused),
+            received=tuple(message for server in servers.values() for message in server.received),
+            seconds=time.monotonic() - began,
+        )
+
+
+def _transports(servers: Mapping[str, LoopbackServer]) -> dict[str, SMTPTransport]:
+    return {
+        domain: SMTPTransport("127.0.0.1", server.port, security="none", ehlo_name="demo.example")
+        for domain, server in servers.items()
+    }
+
+
+def _config() -> QueueConfig:
+    return QueueConfig(
+        schedule=quick_schedule,
+        routes=tuple(Route(transport=domain, recipient_domains=(domain,)) for domain in SERVERS),
+        hostname="demo.example",
+    )
+
+
+async def _deliver(state: _Run, plan: Sequence[Sequence[Planned]]) -> None:
+    """Submit all, wait until only what is held is left, release that, and wait for it."""
+    queue, show = state.queue, state.show
+    rule, _ = await queue.add_hold_rule(recipient_domain=HELD_DOMAIN)
+    show.say(f"A rule holds what goes to {HELD_DOMAIN}.")
+    async with queue.worker():
+        began = time.monotonic()
+        await asyncio.gather(*(_submit(state, group) for group in plan))
+        taken = 1000 * (time.monotonic() - began)
+        show.say(
+            f"{len(plan) - len(state.refused)} messages for {len(state.submissions)} recipients are on disk, "
+            f"{taken:.0f} ms after the first was submitted."
+        )
+        await _wait(state, MessageFilter(hold=False))
+        await _release(state, rule)
+        await _wait(state, MessageFilter())
+
+
+async def _submit(state: _Run, group: Sequence[Planned]) -> None:
+    sample = group[0].sample
+    try:
+        receipts = await state.queue.submit(
+            sample.content,
+            account="demo",
+            recipients=[planned.recipient for planned in group],
+            extra={"file": sample.name},
+        )
+    except InputError as error:
+        state.refused.append(f"{sample.name}: the queue does not take it: {error}")
+        return
+    state.submissions |= {receipt.recipient: receipt for receipt in receipts}
+
+
+async def _release(state: _Run, rule: HoldRule) -> None:
+    """Take the rule back, and release what it held."""
+    queue = state.queue
+    held = await queue.list_messages(MessageFilter(hold=True))
+    for message in held.items:
+        explanation = await queue.explain(message.id)
+        if explanation is not None:
+            state.show.say(f"\nAll else is done. Why not message {message.id} to {message.recipient}?")
+            state.show.say(f"  It is {explanation.reason}.")
+    await queue.remove_hold_rule(rule)
+    released = await queue.release(MessageFilter(hold=True))
+    state.show.say(f"  Released: {released}.")
+
+
+async def _wait(state: _Run, where: MessageFilter) -> None:
+    """Return once no message matches, or once nothing has happened for long."""
+    made, since = state.attempts.made, time.monotonic()
+    while left := await state.queue.count_messages(where):
+        queued = await state.queue.count_messages()
+        done = state.total - queued
+        state.show.progress(done, state.total, f"{state.attempts.made} attempts made, {left} to go on with")
+        if state.attempts.made != made:
+            made, since = state.attempts.made, time.monotonic()
+        elif time.monotonic() - since > PATIENCE:
+            state.show.say(f"Nothing has happened for {PATIENCE:.0f} seconds.")
+            return
+        await asyncio.sleep(LOOK)
+
+
+async def _history(queue: Queue) -> dict[str, Retired]:
+    """Return how all finished messages ended, by recipient."""
+    found: dict[str, Retired] = {}
+    page = await queue.list_history(limit=PAGE)
+    while True:
+        found |= {retired.recipient: retired for retired in page.items}
+        if page.next is None:
+            return found
+        page = await queue.list_history(limit=PAGE, after=page.next)

@@ -1,0 +1,15 @@
+"""Servers on loopback, for developing and testing mail software; needs the extra `localserve`.
+
+LoopbackServer(rules)            an SMTP server that keeps what it accepts, and refuses what the rules say
+"""
+
+from typing import TYPE_CHECKING
+
+from moxlib._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from moxlib.localserve.server import AcceptAll, LoopbackServer, Received, Rules
+
+__all__ = ["AcceptAll", "LoopbackServer", "Received", "Rules"]
+
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, ".server"))
