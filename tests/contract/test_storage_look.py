@@ -234,3 +234,11 @@ async def test_pages_are_of_what_the_filter_leaves(desk: "Desk") -> None:
 async def test_the_history_has_no_next_attempt_to_sort_by(desk: "Desk") -> None:
     with pytest.raises(InvalidFilter):
         await history(desk, sort=Sort.NEXT_ATTEMPT)
+
+
+@pytest.mark.parametrize("wrong", [{"sort": Sort.NEXT_ATTEMPT}, {"descending": True}])
+async def test_a_cursor_serves_only_the_order_it_came_from(desk: "Desk", wrong: dict[str, Any]) -> None:
+    await desk.submit("a@x.example", "b@x.example")
+    page = await desk.page(limit=1)
+    with pytest.raises(InvalidFilter):
+        await desk.page(limit=1, after=page.next, **wrong)

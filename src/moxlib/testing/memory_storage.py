@@ -308,6 +308,8 @@ def _page(
 ) -> Page[R]:
     if sort not in keys:
         raise InvalidFilter(f"cannot sort by {sort.value!r} here; known: {', '.join(keys)}")
+    if after is not None:
+        after.check(sort, descending=descending)
 
     def place(row: R) -> tuple[int, int]:
         return (keys[sort](row) - EPOCH) // MICROSECOND, row.id

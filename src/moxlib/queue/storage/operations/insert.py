@@ -1,13 +1,15 @@
-"""Taking a submission in."""
+"""Taking submissions in: all that wait for the same commit together, a statement for many rows."""
+
+from collections.abc import Sequence
 
 from moxlib.queue import hold
-from moxlib.queue.storage.operations.destination import destination_id, lower_turn
+from moxlib.queue.storage.operations.destination import destination_id, lower_turns
 from moxlib.queue.storage.operations.look import hold_rules
 from moxlib.queue.storage.operations.rows import dump_extra, micros
-from moxlib.queue.storage.tx import Tx
-from moxlib.queue.types import NewSubmission, Submission
+from moxlib.queue.storage.tx import Row, Tx
+from moxlib.queue.types import HoldRule, NewRecipient, NewSubmission, Submission
 
-__all__ = ["insert"]
+__all__ = ["insert_all"]
 
 SUBMISSION = """INSERT INTO moxlib_submission (id, account, sender, sender_domain, queued, message_id, subject, size,
     prefix, needs_8bit, needs_smtputf8, schedule, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -16,70 +18,75 @@ MESSAGE = """INSERT INTO moxlib_message (id, submission, destination, recipient,
     next_attempt, transport, require_tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
-def insert(tx: Tx, new: NewSubmission) -> tuple[Submission, ...]:
-    """Store a submission; one receipt per recipient, in order."""
-    base_id = tx.allocate(len(new.recipients))
-    tx.execute(
-        SUBMISSION,
-        (
-            base_id,
-            new.account,
-            new.sender,
-            new.sender_domain,
-            micros(new.queued),
-            new.message_id,
-            new.subject,
-            new.content.size,
-            new.prefix,
-            int(new.needs_8bit),
-            int(new.needs_smtputf8),
-            new.schedule,
-            dump_extra(new.extra),
-        ),
-    )
-    tx.execute(CONTENT, (base_id, new.content.sha256, new.content.body, new.content.file))
-    return _insert_messages(tx, base_id, new)
-
-
-def _insert_messages(tx: Tx, base_id: int, new: NewSubmission) -> tuple[Submission, ...]:
+def insert_all(tx: Tx, submissions: Sequence[NewSubmission]) -> list[tuple[Submission, ...]]:
+    """Store submissions; for each one, one receipt per recipient, in order."""
+    next_id = tx.allocate(sum(len(new.recipients) for new in submissions))
     rules = hold_rules(tx)
-    next_attempt = micros(new.next_attempt)
     destinations: dict[str, int] = {}
-    waiting: dict[int, None] = {}
-    rows = []
-    receipts = []
-    for offset, recipient in enumerate(new.recipients):
-        held = bool(rules) and (
-            hold.first_match(
-                rules,
-                account=new.account,
-                sender_domain=new.sender_domain,
-                recipient_domain=recipient.domain,
+    turns: dict[int, int] = {}
+    rows: list[Row] = []
+    contents: list[Row] = []
+    messages: list[Row] = []
+    receipts: list[tuple[Submission, ...]] = []
+    for new in submissions:
+        base_id = next_id
+        rows.append(_submission_row(base_id, new))
+        content = new.content
+        contents.append((base_id, content.sha256, content.body, content.file))
+        due = micros(new.next_attempt)
+        given: list[Submission] = []
+        for recipient in new.recipients:
+            name = recipient.destination
+            destination = destinations.get(name)
+            if destination is None:
+                destination = destinations[name] = destination_id(tx, name)
+            held = bool(rules) and _is_held(rules, new, recipient)
+            if not held and turns.get(destination, due) >= due:
+                turns[destination] = due
+            messages.append(
+                (
+                    next_id,
+                    base_id,
+                    destination,
+                    recipient.address,
+                    recipient.domain,
+                    int(held),
+                    new.max_attempts,
+                    due,
+                    new.transport,
+                    new.require_tls.value,
+                )
             )
-            is not None
-        )
-        destination = destinations.get(recipient.destination)
-        if destination is None:
-            destination = destinations[recipient.destination] = destination_id(tx, recipient.destination)
-        if not held:
-            waiting[destination] = None
-        id_ = base_id + offset
-        rows.append(
-            (
-                id_,
-                base_id,
-                destination,
-                recipient.address,
-                recipient.domain,
-                int(held),
-                new.max_attempts,
-                next_attempt,
-                new.transport,
-                new.require_tls.value,
-            )
-        )
-        receipts.append(Submission(id=id_, base_id=base_id, recipient=recipient.address, hold=held))
-    tx.executemany(MESSAGE, rows)
-    for destination in waiting:
-        lower_turn(tx, destination, next_attempt)
-    return tuple(receipts)
+            given.append(Submission(id=next_id, base_id=base_id, recipient=recipient.address, hold=held))
+            next_id += 1
+        receipts.append(tuple(given))
+    tx.executemany(SUBMISSION, rows)
+    tx.executemany(CONTENT, contents)
+    tx.executemany(MESSAGE, messages)
+    lower_turns(tx, turns)
+    return receipts
+
+
+def _submission_row(base_id: int, new: NewSubmission) -> Row:
+    return (
+        base_id,
+        new.account,
+        new.sender,
+        new.sender_domain,
+        micros(new.queued),
+        new.message_id,
+        new.subject,
+        new.content.size,
+        new.prefix,
+        int(new.needs_8bit),
+        int(new.needs_smtputf8),
+        new.schedule,
+        dump_extra(new.extra),
+    )
+
+
+def _is_held(rules: Sequence[HoldRule], new: NewSubmission, recipient: NewRecipient) -> bool:
+    match = hold.first_match(
+        rules, account=new.account, sender_domain=new.sender_domain, recipient_domain=recipient.domain
+    )
+    return match is not None

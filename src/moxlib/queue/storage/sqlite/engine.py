@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from moxlib.queue.errors import QueueClosed, StorageBusy
-from moxlib.queue.storage.sqlite.batch import Batch, Job, SQLiteTx
+from moxlib.queue.storage.sqlite.batch import Batch, Job, Operation, SQLiteTx
 from moxlib.queue.storage.sqlite.errors import storage_error
 from moxlib.queue.storage.sqlite.schema import connect
 from moxlib.queue.storage.tx import Tx
 
 __all__ = ["LoopWriter", "Readers", "ThreadWriter", "Writer"]
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 MAX_BATCH = 1000  # operations in one transaction: some tens of milliseconds at most
@@ -33,8 +34,8 @@ READERS = 2  # threads that read; more would only queue for the interpreter lock
 class Writer(Protocol):
     """Runs operations that write."""
 
-    async def run(self, operation: Callable[[Tx], R]) -> R:
-        """Run an operation in a transaction with others; durable when this returns."""
+    async def run(self, operation: Callable[[Tx, list[A]], Sequence[R]], argument: A) -> R:
+        """Run an operation for an argument, in a transaction with others; durable when this returns."""
         ...
 
     def close(self) -> None:
@@ -47,8 +48,8 @@ class _Waiting(Job):
 
     __slots__ = ("future", "loop")
 
-    def __init__(self, operation: Callable[[SQLiteTx], Any], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(operation)
+    def __init__(self, operation: Operation, argument: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(operation, argument)
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
 
@@ -87,14 +88,14 @@ class ThreadWriter:
         self._thread = threading.Thread(target=self._work, name=f"moxlib writer {path.name}", daemon=True)
         self._thread.start()
 
-    async def run(self, operation: Callable[[Tx], R]) -> R:
+    async def run(self, operation: Callable[[Tx, list[A]], Sequence[R]], argument: A) -> R:
         """Run an operation in the writer thread's next transaction.
 
         When the caller is cancelled while it waits, the operation still happens.
         """
         if self._closed:
             raise QueueClosed("the queue is closed")
-        job = _Waiting(operation, asyncio.get_running_loop())
+        job = _Waiting(operation, argument, asyncio.get_running_loop())
         self._jobs.put(job)
         result: R = await job.future
         return result
@@ -154,12 +155,12 @@ class LoopWriter:
         self._waited = 0.0
         self._closed = False
 
-    async def run(self, operation: Callable[[Tx], R]) -> R:
+    async def run(self, operation: Callable[[Tx, list[A]], Sequence[R]], argument: A) -> R:
         """Run an operation in this loop's next transaction."""
         if self._closed:
             raise QueueClosed("the queue is closed")
         loop = asyncio.get_running_loop()
-        job = _Waiting(operation, loop)
+        job = _Waiting(operation, argument, loop)
         self._jobs.append(job)
         if not self._scheduled:
             self._scheduled = True

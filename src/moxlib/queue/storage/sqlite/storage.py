@@ -37,6 +37,11 @@ T = TypeVar("T")
 Transactions = Literal["thread", "loop"]
 """Where transactions run: in a writer thread (the default), or in the event loop (a process that only delivers)."""
 
+
+def _each(tx: Tx, operations: list[Callable[[Tx], T]]) -> list[T]:
+    return [operation(tx) for operation in operations]
+
+
 OPEN_BUSY_MS = 60_000  # a migration of another process may take a while
 
 
@@ -95,7 +100,7 @@ class SQLiteStorage:
     async def _write(self, operation: Callable[[Tx], T]) -> T:
         if self._writer is None:
             raise QueueClosed("the queue is not open")
-        return await self._writer.run(operation)
+        return await self._writer.run(_each, operation)
 
     async def _read(self, operation: Callable[[Tx], T]) -> T:
         if self._readers is None:
@@ -109,7 +114,9 @@ class SQLiteStorage:
 
     async def insert(self, submission: NewSubmission) -> tuple[Submission, ...]:
         """Store a submission."""
-        return await self._write(partial(insert.insert, new=submission))
+        if self._writer is None:
+            raise QueueClosed("the queue is not open")
+        return await self._writer.run(insert.insert_all, submission)
 
     async def content(self, base_id: int) -> StoredContent | None:
         """Return where the content of a submission lies."""

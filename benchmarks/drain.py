@@ -1,0 +1,96 @@
+"""Messages a second from a filled queue through SMTP to a local sink, with history and events kept.
+
+One domain and 200 domains, beside smtplib and aiosmtplib that send the same messages with no queue at all, so that they
+neither read nor record anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import aiosmtplib
+from benchmarks._mail import SENDER, directory, message, recipient
+from benchmarks._report import Figure, compare
+from benchmarks._sink import Sink
+from moxlib.queue import Queue, SMTPTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COUNT = 5_000
+CONNECTIONS = 10
+
+
+def figures(quick: bool = False) -> Iterator[Figure]:
+    """Yield a figure for one domain and one for 200."""
+    count = COUNT // 20 if quick else COUNT
+    with Sink() as sink:
+        for domains in (1, 200):
+            yield compare(
+                partial(drain, sink.port, domains, count),
+                {
+                    "smtplib": partial(send_with_smtplib, sink.port, domains, count),
+                    "aiosmtplib": partial(send_with_aiosmtplib, sink.port, domains, count),
+                },
+                rounds=2 if quick else 5,
+                name=f"drain, {domains} domain{'s' if domains > 1 else ''}",
+                unit="messages/s",
+            )
+
+
+def drain(port: int, domains: int, count: int) -> float:
+    """Fill a queue, then measure how fast one worker empties it."""
+    return asyncio.run(_drain(port, domains, count))
+
+
+async def _drain(port: int, domains: int, count: int) -> float:
+    data = message()
+    with directory() as path:
+        async with Queue.open(path / "queue.db") as queue:
+            await asyncio.gather(
+                *(queue.submit(data, sender=SENDER, recipients=recipient(number, domains)) for number in range(count))
+            )
+        transport = SMTPTransport("127.0.0.1", port, security="none", max_connections=CONNECTIONS)
+        # A process that only delivers runs its transactions in the event loop, as the how-to on workers says.
+        async with Queue.open(path / "queue.db", transports={"sink": transport}, transactions="loop") as queue:
+            start = time.perf_counter()
+            async with queue.worker() as worker:
+                await worker.wait_idle()
+                seconds = time.perf_counter() - start
+            assert await queue.count_messages() == 0
+            assert await queue.count_history() == count
+    return count / seconds
+
+
+def send_with_smtplib(port: int, domains: int, count: int) -> float:
+    """Send the messages with the standard library over one connection."""
+    data = message()
+    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.example") as client:
+        start = time.perf_counter()
+        for number in range(count):
+            client.sendmail(SENDER, [recipient(number, domains)], data)
+        return count / (time.perf_counter() - start)
+
+
+def send_with_aiosmtplib(port: int, domains: int, count: int) -> float:
+    """Send the messages with aiosmtplib over as many connections as the queue may use."""
+    return asyncio.run(_send_with_aiosmtplib(port, domains, count))
+
+
+async def _send_with_aiosmtplib(port: int, domains: int, count: int) -> float:
+    data = message()
+    numbers = iter(range(count))
+
+    async def connection() -> None:
+        client = aiosmtplib.SMTP("127.0.0.1", port, local_hostname="client.example", use_tls=False, start_tls=False)
+        async with client:
+            for number in numbers:
+                await client.sendmail(SENDER, [recipient(number, domains)], data)
+
+    start = time.perf_counter()
+    await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
+    return count / (time.perf_counter() - start)
