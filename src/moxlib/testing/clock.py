@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 __all__ = ["START", "FakeClock"]
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
-"""Where a fake clock starts unless told otherwise: any fixed instant will do."""
+"""Where a fake clock starts unless told otherwise. Any fixed instant would do."""
 
 # Turns of the event loop that woken tasks get before time moves on: a task that wakes another through a queue, an
 # event and a task group needs about six. Work in threads takes no turns: wait for it by other means.
@@ -39,17 +39,15 @@ class FakeClock:
     """A `Clock` that stands still until it is told to move. Times are exact to the microsecond.
 
     It belongs to the thread of the event loop it is used in, and may be used in one loop after another.
+
+    Args:
+        start: the instant at which it starts, aware.
+
+    Raises:
+        ValueError: `start` has no time zone.
     """
 
     def __init__(self, start: datetime = START) -> None:
-        """Start at an instant.
-
-        Args:
-            start: aware.
-
-        Raises:
-            ValueError: `start` has no time zone.
-        """
         if start.tzinfo is None:
             raise ValueError("start must be an aware datetime (with a time zone)")
         self._start = start.astimezone(UTC)

@@ -61,7 +61,7 @@ class MemoryStorage:
 
     @property
     def content_directory(self) -> None:
-        """No directory: all content goes with its submission."""
+        """None, for all content goes with its submission."""
         return
 
     async def open(self, now: datetime) -> None:  # noqa: ARG002 - the protocol's; there is nothing to sweep

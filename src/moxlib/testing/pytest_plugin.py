@@ -1,4 +1,6 @@
-"""pytest fixtures for code that uses moxlib; name this module in `conftest.py`.
+"""pytest fixtures for code that uses moxlib.
+
+Name this module in `conftest.py`::
 
     pytest_plugins = ["moxlib.testing.pytest_plugin"]
 

@@ -1,5 +1,7 @@
 r"""An SMTP server on loopback that does what a test tells it: answer, refuse, stall, close, or talk nonsense.
 
+For example::
+
     answers = ByCommand({"RCPT TO:<gone@": "550 5.1.1 no such user", ".": ["451 4.3.0 later", "250 2.0.0 ok"]})
     async with SMTPPeer(answers) as peer:
         ...                                     # deliver to 127.0.0.1, port peer.port

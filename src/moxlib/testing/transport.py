@@ -1,5 +1,7 @@
 r"""`RecordingTransport`: delivers nowhere, keeps everything, and ends each attempt as the test says.
 
+For example::
+
     transport = RecordingTransport({
         "gone@there.example": Failed(text="no such user", code=550),
         "busy@there.example": [Deferred(text="later", code=451), Delivered()],
@@ -50,7 +52,16 @@ class Recorded:
 
 
 class RecordingTransport:
-    """A `Transport` in memory, for one event loop at a time."""
+    """A `Transport` in memory, for one event loop at a time.
+
+    Args:
+        answers: by recipient, or by "@" and the recipient's domain, the recipient's own first; whatever the case. A
+            sequence has an answer for each attempt in turn, by the message's count of them; the last one stays.
+        otherwise: the answer to all else; delivered unless given.
+
+    Raises:
+        ValueError: a sequence of answers is empty.
+    """
 
     def __init__(
         self,
@@ -58,16 +69,6 @@ class RecordingTransport:
         *,
         otherwise: Answer | Sequence[Answer] | None = None,
     ) -> None:
-        """Answer as told.
-
-        Args:
-            answers: by recipient, or by "@" and the recipient's domain, the recipient's own first; whatever the case. A
-                sequence has an answer for each attempt in turn, by the message's count of them; the last one stays.
-            otherwise: the answer to all else; delivered unless given.
-
-        Raises:
-            ValueError: a sequence of answers is empty.
-        """
         self._answers = {key.lower(): _turns(turns) for key, turns in (answers or {}).items()}
         self._otherwise = _turns(Delivered() if otherwise is None else otherwise)
         self._resumed = asyncio.Event()
