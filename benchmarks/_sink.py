@@ -1,14 +1,15 @@
 """A minimal SMTP sink in a process of its own: `python -m benchmarks._sink [--port N] [--no-pipelining]`.
 
 It takes every message and keeps none, with as little work as Python allows, so that what is measured is the client. On
-start it prints its port. `SIGUSR1` or the command `NOOP` of any client does not disturb it; `HELP` answers how many
-messages it has taken. `Sink` starts one, or Debian's `smtp-sink` where that is installed, and stops it.
+start it prints its port; HELP tells how many messages it has taken. `Sink` starts one, or Debian's `smtp-sink` where
+that is installed, and stops it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import select
 import shutil
 import socket
@@ -123,6 +124,8 @@ class Sink:
         if smtp_sink is not None:
             self.port = free_port()
             options = [] if pipelining else ["-p"]
+            if os.geteuid() == 0:
+                options += ["-u", "nobody"]  # it insists
             self._command = [smtp_sink, "-m", "1000", *options, f"127.0.0.1:{self.port}", "1000"]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -86,7 +86,7 @@ async def _send_with_aiosmtplib(port: int, domains: int, count: int) -> float:
     numbers = iter(range(count))
 
     async def connection() -> None:
-        client = aiosmtplib.SMTP("127.0.0.1", port, local_hostname="client.example", use_tls=False, start_tls=False)
+        client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, use_tls=False, start_tls=False)
         async with client:
             for number in numbers:
                 await client.sendmail(SENDER, [recipient(number, domains)], data)

@@ -1,10 +1,13 @@
 """Connections to one server, kept and shared.
 
 A connection is reused while it is fresh: bounded by its age and by how long it was idle, as Postfix bounds it, not by a
-count of messages. A delivery takes an idle connection, else opens one while `max_connections` allows it, else waits.
+count of messages. A delivery takes an idle connection; else it opens one while `max_connections` allows that; else it
+joins another delivery on a connection to a server with PIPELINING, whose next transaction then begins in the same
+write as the one before it ends; else it waits.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,15 +19,17 @@ from moxlib.smtpclient import SMTPConnection
 __all__ = ["ConnectionPool", "Pooled"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pooled:
-    """A connection of the pool, lent to one delivery at a time."""
+    """A connection of the pool."""
 
     connection: SMTPConnection
     opened: float
     idle_since: float
+    load: int = 1
+    """Deliveries that have it now."""
     fresh: bool = True
-    """Nothing was delivered on it yet: when it fails at once, that is no stale connection."""
+    """Nothing was delivered on it yet: when it fails at once, it had not gone stale."""
 
 
 class ConnectionPool:
@@ -36,81 +41,147 @@ class ConnectionPool:
         *,
         clock: Clock,
         max_connections: int,
+        pipeline: int,
         max_idle: float,
         max_age: float,
     ) -> None:
         self._connect = connect
         self._clock = clock
         self._max_connections = max_connections
+        self._pipeline = pipeline
         self._max_idle = max_idle
         self._max_age = max_age
-        self._idle: list[Pooled] = []
-        self._free: asyncio.Semaphore | None = None
+        self._running = False
+        self._open: list[Pooled] = []
+        self._opening = 0
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the pool; at the end of the block its idle connections say QUIT.
+        """Open the pool; at the end of the block its connections say QUIT.
 
         Raises:
             StateError: it is running already.
         """
-        if self._free is not None:
+        if self._running:
             raise StateError("this transport is running already: each queue needs its own")
-        self._free = asyncio.Semaphore(self._max_connections)
+        self._running = True
         reaper = asyncio.create_task(self._reap(), name="moxlib connection reaper")
         try:
             yield
         finally:
             reaper.cancel()
             await asyncio.wait([reaper])
-            self._free = None
-            idle, self._idle = self._idle, []
-            await asyncio.gather(*(pooled.connection.quit() for pooled in idle))
+            self._running = False
+            open_, self._open = self._open, []
+            await asyncio.gather(*(pooled.connection.quit() for pooled in open_))
 
     @asynccontextmanager
     async def lend(self, *, fresh: bool = False) -> AsyncIterator[Pooled]:
-        """Lend a connection; it returns to the pool if it is still usable at the end of the block.
+        """Lend a connection; it stays in the pool if it is still usable at the end of the block.
 
         Args:
-            fresh: open a new one, whatever is idle.
+            fresh: a new one, whatever is idle.
 
         Raises:
             StateError: the pool is not running.
             SMTPError: no connection could be made.
         """
-        if self._free is None:
-            raise StateError("the transport is not running: it delivers inside `queue.worker()`")
-        async with self._free:
-            pooled = None if fresh else self._take_idle()
-            if pooled is None:
-                connection = await self._connect()
-                now = self._clock.monotonic()
-                pooled = Pooled(connection=connection, opened=now, idle_since=now)
-            try:
-                yield pooled
-            except BaseException:
-                await pooled.connection.close()
-                raise
-            await self._return(pooled)
+        pooled = await self._acquire(fresh=fresh)
+        try:
+            yield pooled
+        except BaseException:
+            self._forget(pooled)
+            await pooled.connection.close()
+            raise
+        await self._release(pooled)
 
-    def _take_idle(self) -> Pooled | None:
-        for index in range(len(self._idle) - 1, -1, -1):  # the one used last: the others grow old and are closed
-            pooled = self._idle[index]
-            if pooled.connection.usable and self._is_young(pooled):
-                del self._idle[index]
+    async def _acquire(self, *, fresh: bool) -> Pooled:
+        while True:
+            if not self._running:
+                raise StateError("the transport is not running: it delivers inside `queue.worker()`")
+            pooled = None if fresh else self._pick()
+            if pooled is not None:
+                pooled.load += 1
                 return pooled
-        return None
+            if len(self._open) + self._opening < self._max_connections:
+                return await self._add()
+            if not await self._close_idle():
+                await self._wait()
+
+    def _pick(self) -> Pooled | None:
+        """Return an idle connection, the one used last; or one to share, if no more may be opened; or None."""
+        shared: Pooled | None = None
+        for pooled in reversed(self._open):
+            connection = pooled.connection
+            if not connection.usable or not self._is_young(pooled):
+                continue
+            if not pooled.load:
+                return pooled
+            if (
+                pooled.load < self._pipeline
+                and connection.extensions.pipelining
+                and (shared is None or pooled.load < shared.load)
+            ):
+                shared = pooled
+        return shared if len(self._open) + self._opening >= self._max_connections else None
+
+    async def _add(self) -> Pooled:
+        self._opening += 1
+        try:
+            connection = await self._connect()
+        finally:
+            self._opening -= 1
+            self._wake()
+        now = self._clock.monotonic()
+        pooled = Pooled(connection=connection, opened=now, idle_since=now)
+        self._open.append(pooled)
+        return pooled
+
+    async def _close_idle(self) -> bool:
+        """Close a connection that nobody uses and that is of no more use, to make room; False if there is none."""
+        for pooled in self._open:
+            if not pooled.load:
+                self._forget(pooled)
+                await pooled.connection.quit()
+                return True
+        return False
+
+    async def _wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()  # it was this one's turn: pass it on
+            raise
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
     def _is_young(self, pooled: Pooled) -> bool:
         now = self._clock.monotonic()
-        return now - pooled.opened < self._max_age and now - pooled.idle_since < self._max_idle
+        return now - pooled.opened < self._max_age and (pooled.load > 0 or now - pooled.idle_since < self._max_idle)
 
-    async def _return(self, pooled: Pooled) -> None:
+    def _forget(self, pooled: Pooled) -> None:
+        if pooled in self._open:
+            self._open.remove(pooled)
+        self._wake()
+
+    async def _release(self, pooled: Pooled) -> None:
+        pooled.load -= 1
         pooled.fresh = False
         pooled.idle_since = self._clock.monotonic()
-        if self._free is not None and pooled.connection.usable and self._is_young(pooled):
-            self._idle.append(pooled)
-        elif pooled.connection.usable:
+        if pooled.load or (self._running and pooled.connection.usable and self._is_young(pooled)):
+            self._wake()
+            return
+        self._forget(pooled)
+        if pooled.connection.usable:
             await pooled.connection.quit()
         else:
             await pooled.connection.close()
@@ -119,10 +190,7 @@ class ConnectionPool:
         """Close what has been idle, or open, for too long."""
         while True:
             await self._clock.sleep(min(self._max_idle, self._max_age) / 2)
-            young: list[Pooled] = []
-            old: list[Pooled] = []
-            for pooled in self._idle:
-                (young if pooled.connection.usable and self._is_young(pooled) else old).append(pooled)
-            self._idle = young
-            for pooled in old:
-                await pooled.connection.quit()
+            for pooled in list(self._open):
+                if not pooled.load and not (pooled.connection.usable and self._is_young(pooled)):
+                    self._forget(pooled)
+                    await pooled.connection.quit()

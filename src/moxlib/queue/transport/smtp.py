@@ -64,6 +64,7 @@ class SMTPTransport:
         ehlo_name: this host's name, as it introduces itself.
         local_address: the address to connect from.
         max_connections: at once, over all destinations of this transport in this process.
+        pipeline: deliveries at once on one connection, when `max_connections` are open and the server has PIPELINING.
         max_idle: seconds that an unused connection is kept.
         max_age: seconds after which a connection is not used again.
         timeouts: how long each SMTP command may take.
@@ -76,7 +77,7 @@ class SMTPTransport:
     DEFAULT_PORT = 25
     IMMEDIATE_TLS = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options by keyword; each is a fact about this one server
         self,
         host: str,
         port: int | None = None,
@@ -87,6 +88,7 @@ class SMTPTransport:
         ehlo_name: str = "localhost",
         local_address: str | None = None,
         max_connections: int = 20,
+        pipeline: int = 2,
         max_idle: float = 30.0,
         max_age: float = 300.0,
         timeouts: Timeouts | None = None,
@@ -97,8 +99,8 @@ class SMTPTransport:
         self.security = Security(security)
         if not host or not 0 < self.port <= MAX_PORT:
             raise InputError(f"not a server to connect to: {host!r} port {self.port}")
-        if min(max_connections, max_idle, max_age) <= 0:
-            raise InputError("max_connections, max_idle and max_age must be positive")
+        if min(max_connections, pipeline, max_idle, max_age) <= 0:
+            raise InputError("max_connections, pipeline, max_idle and max_age must be positive")
         if self.IMMEDIATE_TLS and self.security is Security.NONE:
             raise InputError("a submissions transport is TLS from the first byte: it cannot be without")
         self._credentials = credentials
@@ -108,7 +110,12 @@ class SMTPTransport:
         self._clock = clock or SystemClock()
         self._tls_context = tls_context
         self._pool = ConnectionPool(
-            self._connect, clock=self._clock, max_connections=max_connections, max_idle=max_idle, max_age=max_age
+            self._connect,
+            clock=self._clock,
+            max_connections=max_connections,
+            pipeline=pipeline,
+            max_idle=max_idle,
+            max_age=max_age,
         )
 
     @asynccontextmanager

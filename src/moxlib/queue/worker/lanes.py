@@ -57,21 +57,24 @@ class Lane:
         self.more = self.count - before >= room
         self.filled_at = now
 
-    def wants_more(self) -> bool:
-        """Say, once for each claim, that it is time for the next one."""
-        if self.more and self.room:
-            self.more = False
-            return True
-        return False
+    def wants_more(self, now: float) -> bool:
+        """Say, once for each claim, that it is time for the next one; and how much that may take."""
+        if not self.more or not self.room:
+            return False
+        self.more = False
+        seconds = now - self.filled_at
+        if seconds < QUICK:
+            self.ahead = min(MAX_AHEAD, self.ahead * 2)
+        elif seconds > SLOW:
+            self.ahead = max(MIN_AHEAD, self.ahead // 2)
+        return True
 
-    def pop(self, now: float) -> tuple[Claim, ...] | None:
+    def pop(self) -> tuple[Claim, ...] | None:
         """Take the next delivery to begin; None when none waits."""
         if not self.waiting:
             return None
         delivery = self.waiting.popleft()
         self.count -= len(delivery)
-        if not self.waiting:
-            self._adapt(now - self.filled_at)
         return delivery
 
     def clear(self) -> list[Claim]:
@@ -80,12 +83,6 @@ class Lane:
         self.waiting.clear()
         self.count = 0
         return claims
-
-    def _adapt(self, seconds: float) -> None:
-        if seconds < QUICK:
-            self.ahead = min(MAX_AHEAD, self.ahead * 2)
-        elif seconds > SLOW:
-            self.ahead = max(MIN_AHEAD, self.ahead // 2)
 
 
 def group_claims(claims: Iterable[Claim]) -> dict[str, list[tuple[Claim, ...]]]:

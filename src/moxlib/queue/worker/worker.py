@@ -252,12 +252,12 @@ class Worker:
 
     async def _run_lane(self, lane: Lane) -> None:
         try:
-            while (claims := lane.pop(self._clock.monotonic())) is not None:
+            while (claims := lane.pop()) is not None:
                 if not await self._holds_lease():
                     self._forget(claims)
                     continue
                 await self._run_delivery(claims)
-                if lane.wants_more():
+                if lane.wants_more(self._clock.monotonic()):
                     self._wake.set()
         finally:
             lane.running -= 1
