@@ -6,17 +6,19 @@ sweep of another process leaves it alone; the lock goes with the process, so wha
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
+import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-from moxlib.errors import StorageError
+from moxlib.errors import StateError, StorageError
 from moxlib.moxio import is_storage_space, link_or_copy, sync_dir
 from moxlib.queue.errors import ContentDamaged, MessageTooLarge, StorageFull, StorageReadOnly
 from moxlib.queue.types import StoredContent
@@ -28,6 +30,8 @@ except ImportError:  # pragma: no cover - Windows: nothing is locked there, so n
 
 __all__ = ["ContentDirectory", "ContentWriter", "MessageContent"]
 
+log = logging.getLogger("moxlib.queue")
+
 CHUNK = 256 * 1024  # bytes read at once: large enough to stream, small enough that a thousand streams fit in memory
 HASH_PIECE = 2047  # bytes; from 2,048 on, hashlib lets the interpreter lock go (HASHLIB_GIL_MINSIZE in CPython)
 INLINE_HASH = 64 * 1024  # bytes; larger data takes longer to hash than the lock takes to come back
@@ -38,7 +42,10 @@ class ContentWriter:
     """Takes one message's content piece by piece, and keeps it in memory or in a file, as its size asks.
 
     Use it in a `with` block around the commit: at its end the lock is released, and the file removed if the block
-    raised (unless it was cancelled, for then the commit may still happen).
+    raised. `hand_over` is for a commit that goes on when the block does not.
+
+    One thread may write while another ends the block, as when a submit is cancelled: the writer then gets a
+    `StateError`, and nothing is left behind.
     """
 
     def __init__(self, directory: "ContentDirectory | None", *, inline_max: int, max_size: int) -> None:
@@ -51,6 +58,9 @@ class ContentWriter:
         self._file: BinaryIO | None = None
         self._temporary: Path | None = None
         self._name = ""
+        self._guard = threading.Lock()
+        self._closed = False
+        self._handed_over = False
 
     def write(self, data: bytes) -> None:
         """Take the next piece.
@@ -58,7 +68,13 @@ class ContentWriter:
         Raises:
             MessageTooLarge: the content passes `max_size` bytes.
             StorageFull, StorageReadOnly, StorageError: the file cannot be written.
+            StateError: the block has ended.
         """
+        with self._guard:
+            self._check_open()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > self._max_size:
             raise MessageTooLarge(self._max_size)
@@ -77,7 +93,17 @@ class ContentWriter:
 
         Raises:
             StorageFull, StorageReadOnly, StorageError: the file cannot be written.
+            StateError: the block has ended.
         """
+        with self._guard:
+            self._check_open()
+            return self._finish()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StateError("the submission has ended")
+
+    def _finish(self) -> StoredContent:
         digest = self._hash.digest()
         if self._file is None or self._temporary is None or self._directory is None:
             return StoredContent(size=self._size, sha256=digest, body=b"".join(self._pieces))
@@ -91,12 +117,11 @@ class ContentWriter:
         self._name = temporary.stem
         target = directory.path / self._name
         link_or_copy(target, temporary)
-        if not target.samefile(temporary):  # copied: the lock must move to the copy
-            locked = target.open("rb")
-            _lock(locked)
-            file.close()
-            self._file = locked
-        temporary.unlink()
+        while (locked := _open_locked(target)) is None:  # a copy, and swept before the lock could move to it
+            link_or_copy(target, temporary)
+        file.close()
+        self._file = locked
+        temporary.unlink(missing_ok=True)
         self._temporary = None
         sync_dir(directory.path)
 
@@ -105,16 +130,30 @@ class ContentWriter:
         return self
 
     def __exit__(self, class_: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        """Release the lock; remove the file when the submission failed."""
-        if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
-        elif self._name and self._directory is not None and isinstance(error, Exception):
-            self._directory.remove(self._name)
-        if self._file is not None:
-            self._file.close()
+        """Release the lock; remove the file when the block raised."""
+        if not self._handed_over:
+            self._close(remove=error is not None)
+
+    def hand_over(self, commit: "asyncio.Future[Any]") -> None:
+        """Let the end of `commit`, instead of the block's, release the lock; the file is removed if it fails."""
+        self._handed_over = True
+        # A commit whose wait is cancelled may have happened: the next sweep knows.
+        commit.add_done_callback(lambda c: self._close(remove=not c.cancelled() and c.exception() is not None))
+
+    def _close(self, *, remove: bool) -> None:
+        with self._guard:
+            self._closed = True
+            if self._directory is not None and self._temporary is not None:
+                self._directory.remove(self._temporary.name)
+            if self._directory is not None and self._name and remove:
+                self._directory.remove(self._name)
+            if self._file is not None:
+                # What was not flushed was not wanted: the file is gone. A full disk makes that an error.
+                with contextlib.suppress(OSError):
+                    self._file.close()
 
     def _spill(self, directory: "ContentDirectory") -> None:
-        directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.make()
         self._temporary = directory.path / f"{secrets.token_hex(16)}.tmp"
         descriptor = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         self._file = os.fdopen(descriptor, "w+b")
@@ -128,10 +167,24 @@ class ContentDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._made = False
+
+    def make(self) -> None:
+        """Create the directory if there is none, and make its name durable, once for each process."""
+        if not self._made:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            sync_dir(self.path.parent)
+            self._made = True
 
     def remove(self, name: str) -> None:
-        """Remove a file that no row refers to any more. Idempotent."""
-        (self.path / name).unlink(missing_ok=True)
+        """Remove a file that no row refers to any more. Idempotent; what cannot be removed is left to the next sweep.
+
+        Its row is gone by then, durably: an error would be taken for the failure of what has happened.
+        """
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s: content file %s cannot be removed: %s", self.path, name, error)
 
     def sweep(self, referenced: Callable[[], Iterable[str]], *, now: datetime) -> tuple[str, ...]:
         """Remove what no row refers to and no running submit is writing; return the names.
@@ -143,24 +196,38 @@ class ContentDirectory:
         """
         if not self.path.is_dir():
             return ()
-        known = set(referenced())
-        locked = {
-            path.name: file
-            for path in sorted(self.path.iterdir())
-            if path.name not in known and path.is_file() and (file := _try_lock(path, now)) is not None
-        }
+        candidates, locks = self._lock_unknown(set(referenced()), now)
         try:
-            known = set(referenced()) if locked else known
-            swept = tuple(name for name in locked if name not in known)
+            known = set(referenced()) if candidates else set()
+            swept = tuple(name for name in candidates if name not in known)
             for name in swept:
                 self.remove(name)
         finally:
-            for file in locked.values():
+            for file in locks:
                 file.close()
         return swept
 
+    def _lock_unknown(self, known: Collection[str], now: datetime) -> tuple[list[str], Collection[BinaryIO]]:
+        """Lock the files that no row refers to and nobody is writing; return their names, and their locks.
 
-@contextmanager
+        A crash between link and unlink leaves one file under two names, of which only the first could be locked.
+        """
+        names: list[str] = []
+        locks: dict[tuple[int, int], BinaryIO] = {}
+        for path in sorted(self.path.iterdir()):
+            if path.name in known or not path.is_file():
+                continue
+            inode = _inode(path)
+            if inode not in locks:
+                file = _try_lock(path, now)
+                if file is None:
+                    continue
+                locks[inode] = file
+            names.append(path.name)
+        return names, locks.values()
+
+
+@contextlib.contextmanager
 def _typed_errors(path: Path | None) -> Iterator[None]:
     try:
         yield
@@ -191,9 +258,30 @@ def _update(digest: "hashlib._Hash", data: bytes) -> None:
         digest.update(data[start : start + HASH_PIECE])
 
 
-def _lock(file: BinaryIO) -> None:
+def _lock(file: BinaryIO) -> bool:
+    """Lock a file against sweeps; False if one had it before, so that it has no name any more."""
     if fcntl is not None:
         fcntl.flock(file, fcntl.LOCK_SH)
+    return os.fstat(file.fileno()).st_nlink > 0
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if _lock(file):
+        return file
+    file.close()
+    return None
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return 0, 0  # its submit has just failed and removed it; locking it finds nothing either
+    return stat.st_dev, stat.st_ino
 
 
 def _try_lock(path: Path, now: datetime) -> BinaryIO | None:
