@@ -12,4 +12,5 @@ if TYPE_CHECKING:
 
 __all__ = ["AcceptAll", "LoopbackServer", "Received", "Rules"]
 
-__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, ".server"))
+if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
+    __getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(__all__, ".server"))
