@@ -159,6 +159,38 @@ def in_any_order(events: Sequence[Event]) -> list[Event]:
     return sorted((replace(event, id=0) for event in events), key=lambda e: (e.at, e.message, e.type))
 
 
+Submit = Callable[[datetime], NewSubmission]
+
+
+def submit_of(
+    account: str, sender: str, to: list[NewRecipient], size: int, wait: timedelta, transport: str | None
+) -> Submit:
+    """Return what makes a submission, at a time."""
+    content = StoredContent(size=size, sha256=bytes(32), body=b"x" * size)
+    return lambda now: NewSubmission(
+        account=account,
+        sender=f"me@{sender}",
+        sender_domain=sender,
+        recipients=tuple(to),
+        content=content,
+        queued=now,
+        next_attempt=now + wait,
+        max_attempts=4,
+        transport=transport,
+    )
+
+
+submissions = st.builds(
+    submit_of,
+    st.sampled_from(ACCOUNTS),
+    st.sampled_from(HERE),
+    st.lists(recipients, min_size=1, max_size=3),
+    sizes,
+    soon,
+    st.sampled_from(TRANSPORTS),
+)
+
+
 class StorageMachine(RuleBasedStateMachine):
     """Two storages and the time."""
 
@@ -196,31 +228,27 @@ class StorageMachine(RuleBasedStateMachine):
 
     # submitting
 
-    @rule(
-        account=st.sampled_from(ACCOUNTS),
-        sender=st.sampled_from(HERE),
-        to=st.lists(recipients, min_size=1, max_size=3),
-        size=sizes,
-        wait=soon,
-        transport=st.sampled_from(TRANSPORTS),
-    )
-    def submit(
-        self, account: str, sender: str, to: list[NewRecipient], size: int, wait: timedelta, transport: str | None
-    ) -> None:
-        content = StoredContent(size=size, sha256=bytes(32), body=b"x" * size)
-        new = NewSubmission(
-            account=account,
-            sender=f"me@{sender}",
-            sender_domain=sender,
-            recipients=tuple(to),
-            content=content,
-            queued=self.now,
-            next_attempt=self.now + wait,
-            max_attempts=4,
-            transport=transport,
-        )
-        receipts = self.both(lambda storage: storage.insert(new))
+    @rule(new=submissions)
+    def submit(self, new: Submit) -> None:
+        submission = new(self.now)
+        receipts = self.both(lambda storage: storage.insert(submission))
         self.submissions.append(receipts[0].base_id)
+
+    @rule(news=st.lists(submissions, min_size=2, max_size=5), new_rule=maybe(hold_rules), after=st.integers(0, 4))
+    def submit_at_once(self, news: list[Submit], new_rule: HoldRule | None, after: int) -> None:
+        """Submit from several tasks, with a hold rule coming in between: what is asked first is done first."""
+
+        async def ask(storage: Storage) -> list[Any]:
+            jobs: list[Awaitable[Any]] = [storage.insert(new(self.now)) for new in news]
+            if new_rule is not None:
+                jobs.insert(after, storage.add_hold_rule(new_rule))
+            return await asyncio.gather(*jobs)
+
+        for done in self.both(ask):
+            if isinstance(done[0], HoldRule):
+                self.rule_ids.append(done[0].id)
+            else:
+                self.submissions.append(done[0].base_id)
 
     # working
 
@@ -383,8 +411,15 @@ def walk(page: Callable[[Cursor | None], Page[Any]]) -> list[int]:
 
 EXAMPLES = os.environ.get("MOXLIB_MACHINE_EXAMPLES")
 
-TestStorageMachine = StorageMachine.TestCase
-TestStorageMachine.settings = settings(
+
+class ThreadedStorageMachine(StorageMachine):
+    """The same, with SQLite's transactions in a thread of their own."""
+
+    def make_real(self) -> Storage:
+        return SQLiteStorage(Path(self.directory.name) / "mail.db", transactions="thread")
+
+
+RUNS = settings(
     max_examples=int(EXAMPLES or 30),
     stateful_step_count=50,
     derandomize=EXAMPLES is None,
@@ -397,3 +432,8 @@ TestStorageMachine.settings = settings(
     ],  # explaining takes minutes, and says little here
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )
+
+TestStorageMachine = StorageMachine.TestCase
+TestStorageMachine.settings = RUNS
+TestThreadedStorageMachine = ThreadedStorageMachine.TestCase
+TestThreadedStorageMachine.settings = RUNS
