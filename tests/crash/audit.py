@@ -4,13 +4,13 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.crash.stage import Stage
+from tests.crash.stage import Line, Stage
 
 from moxlib.queue import Queue
 
@@ -46,9 +46,11 @@ class Said:
     accepted: Mapping[str, list[int]]
 
     @classmethod
-    def on(cls, stage: Stage) -> "Said":
-        intents = {line["intent"]: line for line in stage.lines("intent")}
-        accepted = {line["accepted"]: line["ids"] for line in stage.lines("accepted")}
+    def of(cls, lines: Iterable[Line]) -> "Said":
+        """Gather it from what programs told."""
+        told = list(lines)
+        intents = {line["intent"]: line for line in told if "intent" in line}
+        accepted = {line["accepted"]: line["ids"] for line in told if "accepted" in line}
         return cls(intents=intents, accepted=accepted)
 
     @property

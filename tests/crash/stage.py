@@ -6,7 +6,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,10 @@ class Stage:
         child.end()
         return child
 
-    def lines(self, kind: str) -> list[Line]:
-        """Return all lines with a field of that name, told by whichever process."""
-        return [line for child in self.children for line in child.lines if kind in line]
+    @property
+    def lines(self) -> Iterator[Line]:
+        """What all processes told so far."""
+        return (line for child in self.children for line in child.lines)
 
     def close(self) -> None:
         for child in self.children:

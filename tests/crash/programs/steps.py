@@ -1,0 +1,156 @@
+"""Does one thing again and again, killed at its first step, then at its second, and so on until it gets through.
+
+A step is what changes the disk or the database, and what is seen from outside: a file synced, linked or removed, a
+statement that writes, a commit, the peer asked, the receipt given.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.crash.programs.deliverer import Peer
+from tests.crash.programs.mail import LARGE, SENDER, Settings, make_mail, say
+
+from moxlib.queue import Delivery, Outcome, Queue
+
+MAX_RUNS = 400  # several times the steps there are: a guard against a scenario that never gets through
+WRITING = ("BEGIN IMMEDIATE", "COMMIT", "INSERT", "UPDATE", "DELETE")
+
+
+class Steps:
+    """Counts steps while it is on, and kills this process at one of them."""
+
+    def __init__(self, run: int) -> None:
+        self._run = run
+        self._left = run
+        self._lock = threading.Lock()
+        self.on = False
+
+    def reached(self, step: str) -> None:
+        if not self.on:
+            return
+        with self._lock:
+            say(run=self._run, step=step)
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1
+
+    def around(self, function: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+        """Return the function with a step before and one after each call; none where the name is empty."""
+
+        def counted(*args: Any, **options: Any) -> Any:
+            step = name(*args)
+            if step:
+                self.reached(f"before {step}")
+            result = function(*args, **options)
+            if step:
+                self.reached(f"after {step}")
+            return result
+
+        return counted
+
+    def watch(self) -> None:
+        """Make steps of what this process does to files and databases from now on."""
+        os.fsync = self.around(os.fsync, lambda file: f"fsync of a {_kind(file)}")
+        os.link = self.around(os.link, lambda *_: "link")
+        os.unlink = self.around(os.unlink, lambda path: f"unlink of a {Path(path).suffix or 'content'} file")
+        steps, plain = self, sqlite3.connect
+
+        class Watched(sqlite3.Connection):
+            """A connection whose writing statements are steps."""
+
+            def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+                done: sqlite3.Cursor = steps.around(super().execute, _statement)(sql, parameters)
+                return done
+
+            def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
+                done: sqlite3.Cursor = steps.around(super().executemany, _statement)(sql, parameters)
+                return done
+
+        def connect(*args: Any, **options: Any) -> sqlite3.Connection:
+            return plain(*args, factory=Watched, **options)
+
+        sqlite3.connect = connect  # type: ignore[assignment]  # the one overload that is called
+
+
+def _kind(file: int) -> str:
+    return "directory" if stat.S_ISDIR(os.fstat(file).st_mode) else "file"
+
+
+def _statement(sql: str, *_: Any) -> str:
+    return " ".join(sql.split()[:3]) if sql.startswith(WRITING) else ""
+
+
+class Watched:
+    """The peer, asking and answering being steps."""
+
+    def __init__(self, settings: Settings, steps: Steps) -> None:
+        self._peer = Peer(settings)
+        self._steps = steps
+
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        self._steps.reached("before the peer is asked")
+        outcomes = await self._peer.deliver(delivery)
+        self._steps.reached("after the peer took it")
+        return outcomes
+
+
+async def submit(queue: Queue, settings: Settings, run: int, name: str, size: int) -> None:
+    mail = make_mail(Random(size), name, domains=settings.domains, size=size)
+    say(run=run, intent=mail.key, recipients=len(mail.recipients), sha256=mail.sha256)
+    receipts = await queue.submit(mail.data, sender=SENDER, recipients=mail.recipients)
+    say(run=run, accepted=mail.key, ids=[receipt.id for receipt in receipts])
+
+
+async def scenario(settings: Settings, run: int) -> None:
+    steps = Steps(run)
+    steps.watch()
+    async with Queue.open(
+        settings.database,
+        config=settings.config,
+        transports={"peer": Watched(settings, steps)},
+        transactions=settings.transactions,
+    ) as queue:
+        await submit(queue, settings, run, "before", 100)
+        if settings.name == "deliver":
+            await submit(queue, settings, run, "large", 2 * LARGE)
+            steps.on = True
+            async with queue.worker() as worker:
+                while await queue.count_messages():
+                    await worker.wait_idle()
+        else:
+            steps.on = True
+            await submit(queue, settings, run, settings.name, 2 * LARGE if settings.name == "large" else 1000)
+            steps.reached("after the receipt")
+        steps.on = False
+
+
+def main(settings: Settings) -> None:
+    for run in range(MAX_RUNS):
+        directory = Path(settings.database).parent / str(run)
+        directory.mkdir()
+        here = replace(settings, database=str(directory / "mail.db"), log=str(directory / "peer.log"), defer=False)
+        child = os.fork()
+        if child == 0:
+            asyncio.run(scenario(here, run))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            return
+        assert os.WIFSIGNALED(status), f"run {run} ended with {os.waitstatus_to_exitcode(status)}"
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    raise AssertionError("no run got through")
+
+
+if __name__ == "__main__":
+    logging.getLogger("moxlib").addHandler(logging.NullHandler())
+    main(Settings.given())
