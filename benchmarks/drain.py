@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import aiosmtplib
+
 from benchmarks._mail import SENDER, directory, message, recipient
 from benchmarks._report import Figure, compare
 from benchmarks._sink import Sink
