@@ -36,6 +36,8 @@ class Peer:
 
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
         self._log.write(start=delivery.destination, at=time.monotonic_ns(), pid=os.getpid())
+        if self._settings.gated:
+            say(begun=delivery.destination)
         await self._while_away()
         outcomes = await self._take(delivery)
         await self._while_away()

@@ -1,0 +1,129 @@
+"""Several processes on one queue file, none of them killed: each message once, and limits that hold across all."""
+
+import os
+import signal
+import sqlite3
+from collections import Counter, defaultdict
+from contextlib import closing
+from typing import Any
+
+from tests.crash.audit import Said, audit, check_history
+from tests.crash.programs.mail import SENDER, Log
+from tests.crash.stage import Child, Line, Stage
+
+from moxlib.queue import MessageFilter, Queue
+
+SUBMISSIONS = 350  # of each of three submitters: some 2,500 messages in all
+LIMIT = 4  # deliveries at once to one destination
+
+Lines = list[dict[str, Any]]
+
+
+def taken(stage: Stage) -> Lines:
+    return [line for line in Log.read(stage.log) if "taken" in line]
+
+
+def most_at_once(log: Lines) -> dict[str, int]:
+    """Return how many deliveries were under way at once, at most, to each destination."""
+    moments: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for line in log:
+        if "start" in line:
+            moments[line["start"]].append((line["at"], 1))
+        elif "end" in line:
+            moments[line["end"]].append((line["at"], -1))
+    most = {}
+    for destination, steps in moments.items():
+        now = most[destination] = 0
+        for _, step in sorted(steps):
+            now += step
+            most[destination] = max(most[destination], now)
+    return most
+
+
+async def test_submitters_and_workers_share_a_file(stage: Stage) -> None:
+    workers = [
+        stage.start("deliverer", transactions=transactions, domains=3, concurrency=LIMIT, pause=0.002)
+        for transactions in ("thread", "loop", "loop")
+    ]
+    submitters = [
+        stage.start(
+            "submitter", name=f"s{number}", count=SUBMISSIONS, domains=3, pause=0.001, transactions=transactions
+        )
+        for number, transactions in enumerate(("thread", "thread", "loop"))
+    ]
+    for submitter in submitters:
+        submitter.end()  # well: no error reached it
+    stage.run("deliverer", until_empty=True, domains=3, concurrency=LIMIT, pause=0.002)
+    for worker in workers:
+        worker.stop()
+
+    said = Said.of(stage.lines)
+    assert len(said.accepted) == 3 * SUBMISSIONS
+    await audit(stage, said=said)
+    tally = check_history(stage, said, taken(stage))
+    assert tally.messages == tally.accepted
+    assert tally.repeats == tally.interrupted == 0
+    assert set(Counter((line["taken"], line["recipient"]) for line in taken(stage)).values()) == {1}
+    assert not [line for line in stage.lines if "trouble" in line or "lease_lost" in line]
+    most = most_at_once(Log.read(stage.log))
+    assert most.keys() == {"d0.example", "d1.example", "d2.example"}
+    assert 2 <= max(most.values()) <= LIMIT
+    assert len({line["pid"] for line in taken(stage)}) > 1, "only one worker did anything"
+
+
+async def submit(stage: Stage, *recipients: str) -> list[int]:
+    async with Queue.open(stage.database, config=stage.settings.config) as queue:
+        data = b"Date: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <m@here.example>\r\n\r\nhello\r\n"
+        return [receipt.id for receipt in await queue.submit(data, sender=SENDER, recipients=recipients)]
+
+
+def suspend(child: Child, stage: Stage) -> None:
+    """Stop a process where it holds no lock on the database; it would keep all others waiting."""
+    with closing(sqlite3.connect(stage.database, timeout=0.1, isolation_level=None)) as connection:
+        while True:
+            os.kill(child.pid, signal.SIGSTOP)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(child.pid, signal.SIGCONT)
+            else:
+                connection.execute("ROLLBACK")
+                return
+
+
+def is_end_of(id_: int) -> Any:
+    def matches(line: Line) -> bool:
+        return line.get("attempted") == id_
+
+    return matches
+
+
+async def test_a_worker_stopped_past_its_lease_settles_nothing_of_what_was_taken_back(stage: Stage) -> None:
+    [id_] = await submit(stage, "user@d0.example")
+    sleeper = stage.start("deliverer", gated=True, lease=0.5)
+    sleeper.wait_for(lambda line: "begun" in line)
+    suspend(sleeper, stage)
+
+    successor = stage.start("deliverer", lease=0.5)
+    successor.wait_for(is_end_of(id_))
+    successor.stop()
+    async with Queue.open(stage.database) as queue:
+        before = await queue.get_retired(id_)
+    assert before is not None
+    assert [result.kind.value for result in before.results] == ["interrupted", "delivered"]
+
+    os.kill(sleeper.pid, signal.SIGCONT)
+    for _ in range(2):
+        sleeper.tell("go on")
+    assert sleeper.wait_for(lambda line: "lease_lost" in line)["lease_lost"] == 1
+    async with Queue.open(stage.database) as queue:
+        assert await queue.get_retired(id_) == before
+        assert [event.type.value for event in await queue.events()] == ["delivered"]
+        assert await queue.count_messages(MessageFilter()) == 0
+
+    [next_id] = await submit(stage, "user@d0.example")
+    for _ in range(2):
+        sleeper.tell("go on")
+    assert sleeper.wait_for(is_end_of(next_id))["kind"] == "delivered", "it works on, under a new lease"
+    sleeper.stop()
+    await audit(stage)
