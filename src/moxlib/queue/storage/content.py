@@ -121,6 +121,7 @@ class ContentWriter:
             link_or_copy(target, temporary)
         file.close()
         self._file = locked
+        target.chmod(0o600)  # a copy has permissions of its own
         temporary.unlink(missing_ok=True)
         self._temporary = None
         sync_dir(directory.path)
