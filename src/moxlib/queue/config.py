@@ -1,5 +1,6 @@
 """The queue's configuration: plain frozen data, checked when it is made."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,6 +12,8 @@ from moxlib.queue.routing import Route
 from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule, ScheduleFunction
 
 __all__ = ["AccountConfig", "DomainConfig", "OnUnknown", "QueueConfig", "ScheduleLike", "WorkerConfig", "as_schedule"]
+
+_host_name = re.compile(r"[A-Za-z0-9_.:\[\]-]+").fullmatch  # also an address literal
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -43,6 +46,13 @@ class AccountConfig:
     max_attempts: int | None = None
     keep_history: timedelta | None = None
     routes: tuple[Route, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what could not work."""
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise InputError("AccountConfig.max_attempts must be at least 1")
+        if self.keep_history is not None and self.keep_history < timedelta(0):
+            raise InputError("AccountConfig.keep_history must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +142,22 @@ class QueueConfig:
         for name in ("concurrency", "max_message_size", "max_recipients"):
             if getattr(self, name) < 1:
                 raise InputError(f"QueueConfig.{name} must be at least 1")
-        for name, domain in self.domains.items():
-            if domain.concurrency is not None and domain.concurrency < 1:
-                raise InputError(f"the concurrency of domain {name!r} must be at least 1")
         if self.inline_content < 0:
             raise InputError("QueueConfig.inline_content must not be negative")
+        if min(self.keep_history, self.keep_events) < timedelta(0):
+            raise InputError("QueueConfig.keep_history and keep_events must not be negative")
         if self.on_unknown not in ("retry", "hold"):
             raise InputError("QueueConfig.on_unknown must be 'retry' or 'hold'")
+        if not _host_name(self.hostname):  # it is written into a header
+            raise InputError(f"QueueConfig.hostname must be a host name in ASCII form, not {self.hostname!r:.100}")
+        self._check_domains()
+
+    def _check_domains(self) -> None:
+        for name, domain in self.domains.items():
+            if name != name.lower() or not name.isascii():  # it would never match
+                raise InputError(f"the domain {name!r} must be in lower-case ASCII form")
+            if domain.concurrency is not None and domain.concurrency < 1:
+                raise InputError(f"the concurrency of domain {name!r} must be at least 1")
 
     def _all_schedules(self) -> list[ScheduleLike]:
         optional = [a.schedule for a in self.accounts.values()] + [d.schedule for d in self.domains.values()]
