@@ -27,7 +27,7 @@ from moxlib.queue.storage.content import ContentWriter, MessageContent
 from moxlib.queue.storage.sqlite import SQLiteStorage
 from moxlib.queue.storage.sqlite.storage import Transactions
 from moxlib.queue.transport.base import Transport
-from moxlib.queue.types import Event, EventType, HoldRule, Message, RequireTLS, Retired, Submission
+from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
 from moxlib.queue.worker import Worker
 
 __all__ = ["Queue"]
@@ -207,7 +207,7 @@ class Queue:
             new = await prepare(
                 message, options, config=config, writer=writer, now=self._clock.now(), token=self._token
             )
-            receipts = await self._storage.insert(new)
+            receipts = await self._insert(new, writer)
         for worker in self._workers:
             worker.wake()
         try:
@@ -215,6 +215,16 @@ class Queue:
         except Exception:
             log.exception("the observer raised")
         return receipts
+
+    async def _insert(self, new: NewSubmission, writer: ContentWriter) -> tuple[Submission, ...]:
+        if new.content.file is None:
+            return await self._storage.insert(new)
+        inserting = asyncio.ensure_future(self._storage.insert(new))
+        try:
+            return await asyncio.shield(inserting)
+        except asyncio.CancelledError:
+            writer.hand_over(inserting)  # it still happens: until then the file must be safe from a sweep
+            raise
 
     # work
 
