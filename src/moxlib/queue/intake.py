@@ -5,7 +5,8 @@ Everything is checked before anything is stored; where content is large, it is s
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from moxlib.message import (
     serialize,
 )
 from moxlib.queue.config import QueueConfig, as_schedule
-from moxlib.queue.errors import InvalidSubmission, MessageTooLarge, TooManyRecipients
+from moxlib.queue.errors import InvalidSchedule, InvalidSubmission, MessageTooLarge, TooManyRecipients
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.storage.content import ContentWriter
 from moxlib.queue.types import NewRecipient, NewSubmission, RequireTLS, StoredContent
@@ -41,6 +42,9 @@ READ = 256 * 1024  # bytes read at once from a file
 FUNCTION_ATTEMPTS = 1000  # for schedules that are functions, and so end when they say so
 MAX_EXTRA = 64 * 1024  # characters of keys and values together: they travel with every event of the message
 BLANK_LINE = b"\r\n\r\n"
+SECOND = timedelta(seconds=1)
+
+_surrogate = re.compile(r"[\ud800-\udfff]").search  # what UTF-8 cannot encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +97,13 @@ async def prepare(
         given = _Given.of_message(source, options)
         data = serialize(source)
     elif isinstance(source, bytes | bytearray | memoryview):
-        given = _Given(options.sender, options.recipients)
+        given = _Given.of(options)
         data = bytes(source)
     else:
-        given = _Given(options.sender, options.recipients)
+        given = _Given.of(options)
+        if not isinstance(source, str | os.PathLike) and not callable(getattr(source, "read", None)):
+            what = type(source).__name__
+            raise InvalidSubmission(f"a message is an EmailMessage, bytes, a path or a binary file; {what} is neither")
         taken = await asyncio.to_thread(_take_file, source, given, config, writer)
         return _submission(options, *taken, config=config, now=now, token=token)
     if len(data) > config.inline_content:
@@ -112,15 +119,22 @@ class _Given:
 
     sender: str | None
     recipients: Sequence[str] | None
+    null_sender: bool
+    """The caller said that there is no sender; a header that names none does not."""
+
+    @classmethod
+    def of(cls, options: Options) -> "_Given":
+        return cls(options.sender, options.recipients, options.sender == "")
 
     @classmethod
     def of_message(cls, message: "EmailMessage[Any, Any]", options: Options) -> "_Given":
         if options.sender is not None and options.recipients is not None:
-            return cls(options.sender, options.recipients)
+            return cls.of(options)
         sender, recipients = envelope_of(message)
         return cls(
             sender if options.sender is None else options.sender,
             recipients if options.recipients is None else options.recipients,
+            options.sender == "",
         )
 
     def complete(self, header: HeaderFacts, config: QueueConfig) -> _Envelope:
@@ -129,9 +143,9 @@ class _Given:
         if sender is None or recipients is None:
             found_sender, found_recipients = header.envelope()
             sender = found_sender if sender is None else sender
-            if not sender and self.sender is None:
-                raise InvalidSubmission("the message has no From or Sender, and no sender was given")
             recipients = found_recipients if recipients is None else recipients
+        if not sender and not self.null_sender:
+            raise InvalidSubmission("there is no sender: none was given, and the header has no From or Sender")
         if isinstance(recipients, str):
             recipients = (recipients,)
         if not recipients:
@@ -154,7 +168,7 @@ _Taken: TypeAlias = tuple[HeaderFacts, LineFacts, StoredContent, _Envelope]
 
 
 def _take_bytes(data: bytes, given: _Given, config: QueueConfig, writer: ContentWriter) -> _Taken:
-    if len(data) > config.max_message_size:
+    if len(data) > config.max_message_size:  # before the passes over it
         raise MessageTooLarge(config.max_message_size)
     lines = check_lines(data)
     header = inspect_header(data)
@@ -202,8 +216,12 @@ def _opened(source: str | os.PathLike[str] | BinaryIO) -> Iterator[BinaryIO]:
 def _read(file: BinaryIO) -> bytes:
     try:
         chunk = file.read(READ)
+    except UnicodeDecodeError as error:  # only text mode decodes
+        raise InvalidSubmission("the message must be read as bytes: open it in binary mode") from error
     except OSError as error:
         raise InvalidSubmission(f"the message cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a closed file
+        raise InvalidSubmission(f"the message cannot be read: {error}") from error
     if not isinstance(chunk, bytes):
         raise InvalidSubmission(
             f"the message must be read as bytes, not {type(chunk).__name__}: open it in binary mode"
@@ -256,7 +274,7 @@ def _submission(
         content=content,
         queued=now,
         next_attempt=now if options.not_before is None else max(now, options.not_before),
-        max_attempts=_max_attempts(options, config, schedule, envelope.recipients[0].domain),
+        max_attempts=_max_attempts(options, config, schedule, {r.domain for r in envelope.recipients}),
         message_id=message_id,
         subject=header.subject,
         prefix=prefix,
@@ -282,36 +300,59 @@ def _missing_headers(
     return prefix.encode("ascii"), message_id
 
 
-def _max_attempts(options: Options, config: QueueConfig, schedule: str | None, domain: str) -> int:
-    """Return the message's own maximum, else the account's, else the queue's, else what its schedule allows."""
+def _max_attempts(options: Options, config: QueueConfig, schedule: str | None, domains: Iterable[str]) -> int:
+    """Return the message's own maximum, else the account's, else the queue's, else what its schedule allows.
+
+    Where the recipients' domains have schedules of their own, that is the longest one's: each ends by itself.
+    """
     account = config.accounts.get(options.account)
     for limit in (options.max_attempts, account.max_attempts if account else None, config.max_attempts):
         if limit is not None:
             return limit
-    function = config.schedule_for(named=schedule, account=options.account, recipient_domain=domain)
-    return function.max_attempts if isinstance(function, RetrySchedule) else FUNCTION_ATTEMPTS
+    schedules = [
+        config.schedule_for(named=schedule, account=options.account, recipient_domain=domain) for domain in domains
+    ]
+    return max(s.max_attempts if isinstance(s, RetrySchedule) else FUNCTION_ATTEMPTS for s in schedules)
 
 
 def _require_tls(options: Options, header: HeaderFacts) -> RequireTLS:
     """Return what the caller asked; else what the header does: `TLS-Required: No` (RFC 8689 5)."""
     if options.require_tls is not None:
-        return options.require_tls
+        return RequireTLS(options.require_tls)
     return RequireTLS.NO if header.tls_required_no else RequireTLS.POLICY
 
 
 def _check_options(options: Options, config: QueueConfig, now: datetime) -> None:
     if options.schedule is not None:
-        if not isinstance(options.schedule, str | RetrySchedule):
-            raise InvalidSubmission("a message's schedule is a text; register a function in QueueConfig.schedules")
-        as_schedule(config.schedules.get(str(options.schedule), options.schedule))
+        _check_schedule(options.schedule, config)
     if options.max_attempts is not None and options.max_attempts < 1:
         raise InvalidSubmission("max_attempts must be at least 1")
     if options.not_before is not None:
         _check_not_before(options.not_before, now)
     if options.extra:
         _check_extra(options.extra)
-    if "\0" in options.account:
-        raise InvalidSubmission("the account must be a text without NUL")
+    if options.require_tls is not None and options.require_tls not in tuple(RequireTLS):
+        raise InvalidSubmission(f"require_tls is one of {', '.join(RequireTLS)}, not {options.require_tls!r:.100}")
+    if not _is_text(options.account):
+        raise InvalidSubmission("the account must be a text, without NUL and lone surrogates")
+    if options.transport is not None and not _is_text(options.transport):
+        raise InvalidSubmission("the transport must be a text, without NUL and lone surrogates")
+
+
+def _is_text(value: object) -> bool:
+    """Say whether a database takes it as text: UTF-8, without NUL."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return value.isascii() or _surrogate(value) is None
+
+
+def _check_schedule(schedule: object, config: QueueConfig) -> None:
+    if not isinstance(schedule, str | RetrySchedule):
+        raise InvalidSubmission("a message's schedule is a text; register a function in QueueConfig.schedules")
+    if isinstance(schedule, str):
+        as_schedule(config.schedules.get(schedule, schedule))
+    elif any(wait % SECOND for wait in schedule.waits):  # it is stored with the message as its text
+        raise InvalidSchedule("a message's waits are whole seconds", repr(schedule)[:200])
 
 
 def _check_not_before(not_before: datetime, now: datetime) -> None:
@@ -325,5 +366,7 @@ def _check_extra(extra: Mapping[str, str]) -> None:
     for key, value in extra.items():
         if {type(key), type(value)} != {str}:
             raise InvalidSubmission(f"extra maps strings to strings; {key!r:.100} does not")
+        if _surrogate(key) or _surrogate(value):
+            raise InvalidSubmission(f"extra cannot hold lone surrogates; {key!a:.100} does")
     if sum(len(key) + len(value) for key, value in extra.items()) > MAX_EXTRA:
         raise InvalidSubmission(f"extra is larger than {MAX_EXTRA} characters")
