@@ -71,6 +71,17 @@ def test_a_module_has_the_names_it_exports(name: str) -> None:
     assert set(exported) <= set(dir(module))
 
 
+def test_no_group_is_repeated_possessively() -> None:
+    """Python 3.11 before 3.11.5, which Debian 12 has, matches `(?:...)*+` wrongly (CPython gh-106052)."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in SOURCE.rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\)(?:[*+?]|\{[\d,]+\})\+", line.partition("  #")[0]) and not line.startswith("#")
+    ]
+    assert found == []
+
+
 def loaded_by(statement: str) -> set[str]:
     """Return the top-level modules that `statement` loads in a fresh interpreter."""
     program = f"import sys\nbefore = set(sys.modules)\n{statement}\nprint(*set(sys.modules) - before)"

@@ -19,7 +19,8 @@ MAX_SHOWN: Final = 80  # characters of a refused name in an error's text; the re
 
 # Letter-digit-hyphen labels without "--" (which UTS 46 restricts and "xn--" needs), the last one beginning with a
 # letter. Possessive, so that a refusal costs one pass. The length of labels is not in it: names to 63 need no look.
-_plain = re.compile(r"(?:[a-z0-9]++(?:-[a-z0-9]++)*+\.)*+[a-z][a-z0-9]*+(?:-[a-z0-9]++)*+").fullmatch
+# Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
+_plain = re.compile(r"(?>(?:[a-z0-9]++(?>(?:-[a-z0-9]++)*)\.)*)[a-z][a-z0-9]*+(?>(?:-[a-z0-9]++)*)").fullmatch
 
 # What `Domain` admits as its ASCII form: as above, with "--", any last label, and underscores (parse_domain_lax).
 _ascii_form = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?").fullmatch

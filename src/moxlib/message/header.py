@@ -21,11 +21,12 @@ MAX_HEADER: Final = 1024 * 1024  # octets; what Exim takes. Postfix stops at 100
 MAX_SUBJECT: Final = 998  # characters: RFC 5322 2.1.1 has no longer line, and the subject is kept for people to read
 
 # RFC 5322 2.2, and 4.5 for the blanks before the colon. Possessive: a refusal costs one pass.
-_FIELD = rb"[!-9;-~]++[ \t]*+:[^\r\n\0]*+(?:\r\n[ \t][^\r\n\0]*+)*+\r\n"
-_block = re.compile(rb"(?:" + _FIELD + rb")*+").match
+# Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
+_FIELD = rb"[!-9;-~]++[ \t]*+:[^\r\n\0]*+(?>(?:\r\n[ \t][^\r\n\0]*+)*)\r\n"
+_block = re.compile(rb"(?>(?:" + _FIELD + rb")*)").match
 _known_field = re.compile(
     rb"\r\n(message-id|date|subject|tls-required|(?:resent-)?(?:from|sender|to|cc|bcc|date))[ \t]*+:"
-    rb"([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)",
+    rb"([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))",
     re.IGNORECASE,
 ).finditer
 _field_start = re.compile(rb"[!-9;-~]++[ \t]*+:").match

@@ -30,14 +30,15 @@ MAX_ADDRESS: Final = 256  # octets, RFC 5321 4.5.3.1.3; not counting the angle b
 MAX_INPUT: Final = 1024  # characters: four times what can be an address, since quoting and mapping may shorten it
 MAX_SHOWN: Final = 80  # characters of a refused address in an error's text
 
+# Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
-_plain_before_at = re.compile(rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+@").match
-_plain = re.compile(rf"[{_ATEXT}]++(?:\.[{_ATEXT}]++)*+").fullmatch
+_plain_before_at = re.compile(rf"[{_ATEXT}]++(?>(?:\.[{_ATEXT}]++)*)@").match
+_plain = re.compile(rf"[{_ATEXT}]++(?>(?:\.[{_ATEXT}]++)*)").fullmatch
 # RFC 6531 3.3 adds non-ASCII to atext and to qtext, but not to what a backslash may quote. Negated classes, since
 # compiling one that spans all of Unicode takes ten milliseconds.
 _UTEXT = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]'
-_dot_string = re.compile(rf"{_UTEXT}++(?:\.{_UTEXT}++)*+")
-_quoted_string = re.compile(r'"((?:[^\x00-\x1f"\\\x7f]|\\[ -~])*+)"')
+_dot_string = re.compile(rf"{_UTEXT}++(?>(?:\.{_UTEXT}++)*)")
+_quoted_string = re.compile(r'"((?>(?:[^\x00-\x1f"\\\x7f]|\\[ -~])*))"')
 _quoted_pair = re.compile(r"\\(.)")
 _to_quote = re.compile(r'["\\]')
 _not_xtext = re.compile(r"[^!-*,-<>-\[\]-~]")  # all but QCHAR, RFC 6533 3
