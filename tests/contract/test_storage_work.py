@@ -306,6 +306,14 @@ async def test_held_messages_hide_nothing_behind_them(desk: "Desk") -> None:
     assert await desk.claimed(await desk.worker(), limit=1) == ["a@x.example"]
 
 
+async def test_looking_further_takes_no_second_helping(desk: "Desk") -> None:
+    await desk.submit("held@h1.example", "held@h2.example")
+    await desk.storage.set_hold(MessageFilter(), hold=True)
+    await desk.submit(*(f"{n}@x.example" for n in range(9)))
+    result = await desk.claim(await desk.worker(), limit=3, default_room=1)
+    assert by_destination(result) == {"x.example": 1}
+
+
 # slots
 
 

@@ -49,17 +49,20 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     full = sum(1 for room in request.room.values() if room <= 0)
     taken: list[int] = []
     slots: dict[str, int] = {}
+    served: set[int] = set()  # in an earlier round: their turn is due again, but each gets one helping
     for _ in range(MAX_ROUNDS):
-        turns = tx.query(TURNS, (now, request.limit + full if request.default_room > 0 else ALL_TURNS))
+        wanted = request.limit + full + len(served) if request.default_room > 0 else ALL_TURNS
+        turns = tx.query(TURNS, (now, wanted))
         for destination, name in turns:
             room = min(request.room.get(name, request.default_room), request.limit - len(taken))
-            if room <= 0:
+            if room <= 0 or destination in served:
                 continue
+            served.add(destination)
             ids, granted = _claim_destination(tx, worker, destination, request.limits.limit(name), share, room, now)
             if ids:
                 taken += ids
                 slots[name] = granted
-        if len(taken) >= request.limit or len(turns) < request.limit + full:
+        if len(taken) >= request.limit or len(turns) < wanted:
             break
     return ClaimResult(claims=_load(tx, taken), slots=slots, next_turn=_next_turn(tx, request, full))
 
