@@ -3,6 +3,8 @@
 import builtins
 import sys
 
+from sphinx.application import Sphinx
+
 import moxlib
 
 project = "moxlib"
@@ -33,7 +35,26 @@ OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptograph
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
     ("py:.*", rf"({'|'.join(dir(builtins))})"),
-    ("py:.*", r"(moxlib\..*\.)?[A-Z]"),  # type variables, which autodoc does not document
+    ("py:.*", r"(moxlib\..*\.)?([A-Z](_co)?|\w+T)"),  # type variables, which autodoc does not document
     # Names that a lazily loaded module imports for type checkers only, so that autodoc sees them without their module.
     ("py:.*", "Buffer|Logger|PathLike"),
 ]
+nitpick_ignore = [
+    ("py:class", "EmailMessage"),  # of a type alias in quotes, which autodoc shows as it is written
+    ("py:class", "moxlib.smtpclient.wire.Wire"),  # what the parts of the state machine pass on among themselves
+]
+
+# Napoleon links every name under "Attributes:" to whatever attribute of any class has that name, and complains where
+# there are several. A link that leads nowhere is of another type ("ref.class", "ref.obj"), and still an error.
+suppress_warnings = ["ref.python"]
+
+
+def keep_first_line(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Keep napoleon from taking what stands before a colon in an attribute's docstring for the attribute's type."""
+    if what in {"attribute", "data", "property"}:
+        lines[:0] = ["..", ""]  # an empty comment, for napoleon looks at the first line that is not blank
+
+
+def setup(app: Sphinx) -> None:
+    """Be called by Sphinx."""
+    app.connect("autodoc-process-docstring", keep_first_line, priority=400)  # before napoleon, whose priority is 500
