@@ -27,17 +27,19 @@ __all__ = ["AsyncTLSConn", "TLSConn", "wrap_tls", "wrap_tls_async"]
 
 T = TypeVar("T")
 
+CUT = "the peer closed the connection without ending TLS (RFC 8446 6.1)"
 RECEIVE_SIZE = 64 * 1024  # bytes a read or write: four TLS records (RFC 8446 5.1: at most 2**14 bytes each)
 
 
 class _TLS:
     """Bytes of the connection in and out on one side, an `ssl.SSLObject` on the other. No I/O."""
 
-    __slots__ = ("_incoming", "_outgoing", "ssl_object")
+    __slots__ = ("_cut", "_incoming", "_outgoing", "ssl_object")
 
     def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._cut = False
         self.ssl_object = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
@@ -50,18 +52,31 @@ class _TLS:
             ssl.SSLError: TLS failed; `output` has the alert for the peer.
         """
         try:
-            return (step(),)
+            result = step()
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLEOFError as err:
-            raise UnexpectedEOF("the peer closed the connection without ending TLS (RFC 8446 6.1)") from err
+            raise UnexpectedEOF(CUT) from err
+        except ssl.SSLError as err:
+            # What Python before 3.11.3 makes of it with OpenSSL 3, depending on the options of the context.
+            cut = err.reason == "UNEXPECTED_EOF_WHILE_READING" or (
+                isinstance(err, ssl.SSLZeroReturnError) and self._cut
+            )
+            if cut:
+                raise UnexpectedEOF(CUT) from err
+            raise
+        # Python before 3.11.3 has OpenSSL 3 take any end for the end of TLS, as does whoever sets that option.
+        if self._cut and result == b"":
+            raise UnexpectedEOF(CUT)
+        return (result,)
 
     def feed(self, data: bytes) -> None:
-        """Take what the peer sent; `b""` is the end."""
+        """Take what the peer sent; `b""` is the end, and cuts TLS off, which had not ended and so asked for more."""
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+            self._cut = True
 
     def output(self) -> bytes:
         """Return what is to be sent to the peer now."""
