@@ -9,9 +9,12 @@ from pathlib import Path
 from moxlib.moxio import sync_dir
 from moxlib.queue.errors import SchemaTooNew, StorageReadOnly
 
-__all__ = ["connect", "create_file", "migrate", "migrations"]
+__all__ = ["OPEN_BUSY_MS", "connect", "create_file", "migrate", "migrations"]
 
 BUSY_MS = 100  # how long SQLite itself waits for another process's lock, before the engine decides whether to go on
+OPEN_BUSY_MS = 60_000  # while it opens: for a migration, or a recovery after a crash, by another process
+    60_000  # while opening, it waits longer: for a migration, or a recovery after a crash, by another process
+)
 
 
 def create_file(path: Path) -> None:
@@ -36,10 +39,16 @@ def create_file(path: Path) -> None:
 
 
 def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> sqlite3.Connection:
-    """Return a connection in manual-commit mode, usable from any thread (one at a time)."""
+    """Return a connection in manual-commit mode, usable from any thread (one at a time).
+
+    Args:
+        path: the database file, which exists.
+        read_only: for reading only.
+        busy_ms: how long its statements wait for another process's lock, once it is open.
+    """
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=busy_ms / 1000
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256, timeout=OPEN_BUSY_MS / 1000
     )
     try:
         # Filters compare without regard to case in all of Unicode; SQLite's own lower() knows ASCII only.
@@ -50,6 +59,7 @@ def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> s
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # an accepted message survives power loss
             connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
     except BaseException:
         connection.close()
         raise

@@ -16,7 +16,7 @@ from moxlib.queue.storage.content import ContentDirectory
 from moxlib.queue.storage.operations import claim, destination, insert, look, operate, settle, workers
 from moxlib.queue.storage.sqlite.engine import LoopWriter, Readers, ThreadWriter, Writer
 from moxlib.queue.storage.sqlite.errors import storage_error
-from moxlib.queue.storage.sqlite.schema import connect, create_file, migrate, migrations
+from moxlib.queue.storage.sqlite.schema import OPEN_BUSY_MS, connect, create_file, migrate, migrations
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.types import (
     Event,
@@ -42,9 +42,6 @@ def _each(tx: Tx, operations: list[Callable[[Tx], T]]) -> list[T]:
     return [operation(tx) for operation in operations]
 
 
-OPEN_BUSY_MS = 60_000  # a migration of another process may take a while
-
-
 class SQLiteStorage:
     """One queue in one SQLite file; other processes may use the same file at the same time."""
 
@@ -63,7 +60,10 @@ class SQLiteStorage:
     async def open(self, now: datetime) -> None:
         """Open or create the file, migrate its schema, sweep content that nothing refers to."""
         await asyncio.to_thread(self._open_file, now)
-        self._writer = ThreadWriter(self._path) if self._transactions == "thread" else LoopWriter(self._path)
+        try:
+            self._writer = ThreadWriter(self._path) if self._transactions == "thread" else LoopWriter(self._path)
+        except sqlite3.Error as error:
+            raise storage_error(error, str(self._path)) from error
         self._readers = Readers(self._path)
 
     async def close(self) -> None:
