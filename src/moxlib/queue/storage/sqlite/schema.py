@@ -13,8 +13,6 @@ __all__ = ["OPEN_BUSY_MS", "connect", "create_file", "migrate", "migrations"]
 
 BUSY_MS = 100  # how long SQLite itself waits for another process's lock, before the engine decides whether to go on
 OPEN_BUSY_MS = 60_000  # while it opens: for a migration, or a recovery after a crash, by another process
-    60_000  # while opening, it waits longer: for a migration, or a recovery after a crash, by another process
-)
 
 
 def create_file(path: Path) -> None:
