@@ -67,7 +67,7 @@ def test_a_message_that_cannot_be_queued_is_told_and_the_others_go_on(tmp_path: 
     (tmp_path / "mail" / "b.eml").write_bytes(b"Subject: from nobody\n\nnot fine\n")
     done = demo("mail", "--recipients", "4", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
-    assert "b.eml: the queue does not take it: the message has no From or Sender" in done.stdout
+    assert "b.eml: the queue does not take it: there is no sender" in done.stdout
     assert done.stdout.count("b.eml): it has not ended") == 4
     assert "a.eml): " not in done.stdout
 
