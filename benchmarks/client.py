@@ -46,7 +46,9 @@ def _figures(port: int, count: int, rounds: int, *, suffix: str) -> Iterator[Fig
         "": lambda timer: asyncio.run(_one_by_one(port, count, timer)),
         f"_{IN_FLIGHT}_in_flight": lambda timer: asyncio.run(_at_once(port, count, timer)),
     }
-    if importlib.util.find_spec("uvloop") is not None:
+    if suffix:
+        ours = {"": ours[""]}  # without pipelining they run one by one anyway
+    elif importlib.util.find_spec("uvloop") is not None:
         import uvloop  # noqa: PLC0415 - an extra
 
         ours["_uvloop"] = lambda timer: uvloop.run(_one_by_one(port, count, timer))

@@ -371,6 +371,20 @@ async def test_chunks_of_nobody_are_not_read() -> None:
         assert isinstance(one, Refused)
 
 
+@pytest.mark.parametrize(
+    ("answers", "started"), [({}, True), ({"RCPT": "550 5.1.1 no"}, False), ({"DATA": Close()}, False)]
+)
+async def test_a_generator_of_chunks_is_closed(answers: dict[str, Answer | list[Answer]], started: bool) -> None:
+    content = chunks_of(LARGE, 1000)
+    async with SMTPPeer(ByCommand(answers)) as peer:
+        connection = await connect(peer)
+        await connection.deliver("a@x", ["b@x"], content, size=len(LARGE))
+        with pytest.raises(StopAsyncIteration):
+            await anext(content)
+        await connection.close()
+    assert bool(peer.messages) is started
+
+
 async def test_content_that_fails_midway_is_not_taken_for_the_whole() -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield LARGE

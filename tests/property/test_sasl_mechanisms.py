@@ -1,6 +1,7 @@
 """Any challenge is answered or refused with our error; preparing a password twice is preparing it once."""
 
 import base64
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,9 +39,8 @@ mechanisms = st.sampled_from(
 
 
 @given(mechanisms, st.lists(challenges, max_size=5))
-def test_any_challenge(make: object, sent: list[bytes | None]) -> None:
-    assert callable(make)
-    mechanism: Mechanism = make()
+def test_any_challenge(make: Callable[[], Mechanism], sent: list[bytes | None]) -> None:
+    mechanism = make()
     steps = [mechanism.step()]
     try:
         steps.extend(mechanism.step(challenge) for challenge in sent)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -234,7 +234,7 @@ class SMTPConnection:
             mail_from: the reverse-path's address, without angle brackets; empty for a DSN.
             recipients: the forward-paths' addresses; at most `extensions.rcpt_max`, where there is one.
             content: the message with CRLF line ends, whole or in chunks. Chunks are sent as the server takes them, in
-                memory that does not grow with the message.
+                memory that does not grow with the message. A generator is closed, whether it was needed or not.
             size: the message's length in bytes; needed with chunks, and not heeded without.
             needs_8bit: it has bytes over 127; without 8BITMIME that fails for good.
             needs_smtputf8: it is internationalized (RFC 6531); without SMTPUTF8 that fails for now. Implied by an
@@ -266,10 +266,17 @@ class SMTPConnection:
             lines_checked=lines_checked,
         )
         wire = self._wire
-        await wire.run(transaction)
-        if transaction.wants_content:
-            await wire.send_content(transaction, content)
-            await wire.wait(transaction)
+        if whole is not None:
+            await wire.run(transaction)
+            return transaction.result
+        try:
+            await wire.run(transaction)
+            if transaction.wants_content:
+                await wire.send_content(transaction, content)
+                await wire.wait(transaction)
+        finally:
+            if isinstance(content, AsyncGenerator):
+                await content.aclose()
         return transaction.result
 
     async def reset(self) -> None:

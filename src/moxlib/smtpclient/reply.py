@@ -163,15 +163,16 @@ class ReplyParser:
             self._code = match[1]
             self._lines.append(escape(bare))
             return None
-        single = not self._lines
-        self._lines.append(escape(bare))
-        texts = tuple(self._lines)
-        self._lines.clear()
         code = int(match[1])
-        reply = Reply(code=code, enhanced=self._enhanced_code(code, texts), lines=texts)
-        if single and len(self._cache) < _CACHED_REPLIES:
-            self._cache[line] = reply
-        return reply
+        if not self._lines:
+            texts: tuple[str, ...] = (escape(bare),)
+            reply = Reply(code=code, enhanced=self._enhanced_code(code, texts), lines=texts)
+            if len(self._cache) < _CACHED_REPLIES:
+                self._cache[line] = reply
+            return reply
+        texts = (*self._lines, escape(bare))
+        self._lines.clear()
+        return Reply(code=code, enhanced=self._enhanced_code(code, texts), lines=texts)
 
     def _enhanced_code(self, code: int, lines: tuple[str, ...]) -> str:
         """RFC 2034 4: every line has it; where only some have, the last of these counts."""

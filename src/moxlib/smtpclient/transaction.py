@@ -22,9 +22,7 @@ from moxlib.smtpclient.session import COMPLETED, Exchange, Session, Steps
 
 __all__ = ["Transaction"]
 
-MAX_ADDRESS: Final = (
-    1_000  # characters. RFC 5321 4.5.3.1.3 says 256 octets for a path; servers answer for what is longer.
-)
+MAX_ADDRESS: Final = 1_000  # characters. RFC 5321 4.5.3.1.3 says 256 octets; what a server takes, it may say itself.
 _WILL_FORWARD: Final = 251  # RFC 5321 3.4: a success too
 _START_DATA: Final = 354
 _ERROR: Final = 400
@@ -163,18 +161,24 @@ class Transaction(Exchange[DeliveryResult]):
             if self.fault is not None:
                 raise self.fault
             if session.needs_reset:
-                yield from session.reset_steps()
+                yield from self._reset()
             session.needs_reset = True
             session.transactions += 1
             start = yield from (self._grouped() if session.extensions.pipelining else self._stepwise())
             if start:
                 yield from self._send_content()
-        except ReplyError as refusal:
-            self._final = (refusal.command, refusal.reply)
         except (SMTPError, InvalidContent) as failure:
             error = failure
             command = failure.command if isinstance(failure, SMTPError) else Command.CONTENT
         return self._outcome(error, command)
+
+    def _reset(self) -> Steps[None]:
+        """RSET; where that is refused, nobody knows what the server has kept, and it is not this message's fault."""
+        try:
+            yield from self._session.reset_steps()
+        except ReplyError as error:
+            self._session.break_off(error)
+            raise
 
     def _grouped(self) -> Steps[bool]:
         """MAIL, all RCPT and DATA in one group (RFC 2920); return whether to send the content."""
@@ -260,9 +264,9 @@ class Transaction(Exchange[DeliveryResult]):
         mail = self._mail
         if mail is not None and mail.code != COMPLETED:
             self._final = (Command.MAIL, mail)
-        results = tuple(self._of(index, error, command) for index in range(len(self._recipients)))
+        results = [self._of(index, error, command) for index in range(len(self._recipients))]
         return DeliveryResult(
-            recipients=results,
+            recipients=tuple(results),
             rcpt_replies=tuple(self._rcpt_replies),
             usable=self._session.usable,
             answered=self._answered,
@@ -279,7 +283,7 @@ class Transaction(Exchange[DeliveryResult]):
                 command=Command.RCPT,
                 reply=reply,
                 permanent=reply.permanent and reply.code != _MAILBOX_FULL,
-                further_transaction=index > 0 and reply.code in _TOO_MANY,
+                further_transaction=index > 0 and reply.code in _TOO_MANY and not self._first_is_too_many(),
             )
         if final is not None:
             command, reply = final
@@ -296,6 +300,11 @@ class Transaction(Exchange[DeliveryResult]):
             local=isinstance(error, CannotCarry | InputError),
             permanent=isinstance(error, CannotCarry) and error.permanent,
         )
+
+    def _first_is_too_many(self) -> bool:
+        """Whether the first recipient was one too many already: then it is not their number that is wrong."""
+        first = self._rcpt_replies[0]
+        return first is not None and first.code in _TOO_MANY
 
 
 def _accepts(reply: Reply) -> bool:

@@ -147,6 +147,8 @@ class Wire(asyncio.BufferedProtocol):
             self._drained = self._loop.create_future()
             await self._drained
             self._touch()
+        else:
+            await asyncio.sleep(0)  # A fast reader and a fast peer shall not keep the loop to themselves.
 
     def flush(self) -> None:
         """Send what the session has to send, and let its deadline run."""

@@ -18,6 +18,7 @@ from moxlib.smtpclient import (
     ProtocolError,
     RecipientResult,
     Refused,
+    ReplyError,
     Session,
     Transaction,
     Unknown,
@@ -299,8 +300,19 @@ def test_a_refused_rset_sends_nothing_more() -> None:
     sent, result = talk(session, ["502 5.5.1 no"], submitted(session))
     assert sent == [b"RSET\r\n"]
     [one] = result.recipients
-    assert isinstance(one, Refused)
-    assert one.command is Command.RSET
+    assert isinstance(one, NotSent)
+    assert isinstance(one.error, ReplyError)
+    assert (one.command, one.permanent, one.local) == (Command.RSET, False, False)
+    assert not result.usable
+    assert not result.answered
+
+
+@pytest.mark.parametrize("extensions", [STEPWISE, PIPELINED])
+def test_a_server_without_room_for_anybody_is_not_asked_again_at_once(extensions: tuple[str, ...]) -> None:
+    session = greeted(*extensions)
+    replies = ["250 ok", "452 4.3.1 disk full", "452 4.3.1 disk full", "503 no rcpt"]
+    _, result = talk(session, replies, submitted(session, "a@x", "b@x"))
+    assert [getattr(one, "further_transaction", None) for one in result.recipients] == [False, False]
 
 
 @pytest.mark.parametrize("extensions", [STEPWISE, PIPELINED])
