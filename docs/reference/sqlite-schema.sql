@@ -1,0 +1,123 @@
+CREATE INDEX moxlib_content_file ON moxlib_content (file) WHERE file IS NOT NULL;
+
+CREATE INDEX moxlib_destination_turn ON moxlib_destination (turn) WHERE turn IS NOT NULL;
+
+CREATE INDEX moxlib_event_at ON moxlib_event (at);
+
+CREATE INDEX moxlib_message_due ON moxlib_message (destination, next_attempt) WHERE owner IS NULL AND hold = 0;
+
+CREATE INDEX moxlib_message_owner ON moxlib_message (owner) WHERE owner IS NOT NULL;
+
+CREATE INDEX moxlib_message_submission ON moxlib_message (submission);
+
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
+
+CREATE INDEX moxlib_retired_submission ON moxlib_retired (submission);
+
+CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
+
+CREATE INDEX moxlib_submission_queued ON moxlib_submission (queued);
+
+CREATE TABLE moxlib_content (
+    submission INTEGER PRIMARY KEY REFERENCES moxlib_submission (id),
+    sha256 BLOB NOT NULL,
+    body BLOB,
+    file TEXT,
+    CHECK ((body IS NULL) <> (file IS NULL))
+);
+
+CREATE TABLE moxlib_destination (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    turn INTEGER
+);
+
+CREATE TABLE moxlib_event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    account TEXT NOT NULL,
+    message INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    code INTEGER NOT NULL,
+    enhanced TEXT NOT NULL,
+    error TEXT NOT NULL
+);
+
+CREATE TABLE moxlib_hold_rule (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    sender_domain TEXT NOT NULL,
+    recipient_domain TEXT NOT NULL,
+    UNIQUE (account, sender_domain, recipient_domain)
+);
+
+CREATE TABLE moxlib_message (
+    id INTEGER PRIMARY KEY,
+    submission INTEGER NOT NULL REFERENCES moxlib_submission (id),
+    destination INTEGER NOT NULL,
+    recipient TEXT NOT NULL,
+    recipient_domain TEXT NOT NULL,
+    hold INTEGER NOT NULL,
+    quarantine TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    max_attempts INTEGER NOT NULL,
+    next_attempt INTEGER NOT NULL,
+    last_attempt INTEGER,
+    owner INTEGER,
+    claimed_at INTEGER,
+    transport TEXT,
+    require_tls TEXT NOT NULL,
+    results TEXT NOT NULL DEFAULT '[]'
+);
+
+CREATE TABLE moxlib_retired (
+    id INTEGER PRIMARY KEY,
+    submission INTEGER NOT NULL REFERENCES moxlib_submission (id),
+    destination TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    finished INTEGER NOT NULL,
+    keep_until INTEGER NOT NULL,
+    event TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    last_attempt INTEGER,
+    transport TEXT,
+    require_tls TEXT NOT NULL,
+    results TEXT NOT NULL
+);
+
+CREATE TABLE moxlib_schema (version INTEGER NOT NULL);
+
+CREATE TABLE moxlib_sequence (
+    next_id INTEGER NOT NULL
+);
+
+CREATE TABLE moxlib_slot (
+    destination INTEGER NOT NULL REFERENCES moxlib_destination (id),
+    worker INTEGER NOT NULL REFERENCES moxlib_worker (id),
+    slots INTEGER NOT NULL,
+    PRIMARY KEY (destination, worker)
+) WITHOUT ROWID;
+
+CREATE TABLE moxlib_submission (
+    id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    sender TEXT NOT NULL,
+    sender_domain TEXT NOT NULL,
+    queued INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    prefix BLOB NOT NULL,
+    needs_8bit INTEGER NOT NULL,
+    needs_smtputf8 INTEGER NOT NULL,
+    schedule TEXT,
+    extra TEXT NOT NULL
+);
+
+CREATE TABLE moxlib_worker (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT NOT NULL,
+    lease_until INTEGER NOT NULL
+);

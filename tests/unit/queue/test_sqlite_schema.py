@@ -1,0 +1,96 @@
+"""The SQLite schema: what the migrations make, what docs say of it, and that hot statements read no more than they must."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moxlib.queue.errors import SchemaTooNew
+from moxlib.queue.storage.operations import claim, destination, insert, look, settle, workers
+from moxlib.queue.storage.sqlite.schema import connect, create_file, migrate, migrations
+
+DOCUMENTED = Path(__file__).parents[3] / "docs" / "reference" / "sqlite-schema.sql"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    path = tmp_path / "queue.db"
+    create_file(path)
+    connection = connect(path)
+    migrate(connection, migrations())
+    yield connection
+    connection.close()
+
+
+def schema_of(connection: sqlite3.Connection) -> str:
+    """Return the schema as SQL, without comments, in a fixed order."""
+    rows = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'")
+    statements = []
+    for (sql,) in rows:
+        lines = (line.split("--")[0].rstrip() for line in sql.splitlines())
+        statements.append("\n".join(line for line in lines if line) + ";\n")
+    return "\n".join(sorted(statements))
+
+
+def test_the_documented_schema_is_what_the_migrations_make(database: sqlite3.Connection) -> None:
+    assert DOCUMENTED.read_text(encoding="utf-8") == schema_of(database)
+
+
+def test_migrating_again_changes_nothing(database: sqlite3.Connection) -> None:
+    before = schema_of(database)
+    migrate(database, migrations())
+    assert schema_of(database) == before
+    assert database.execute("SELECT version FROM moxlib_schema").fetchall() == [(len(migrations()),)]
+
+
+def test_each_migration_continues_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    create_file(path)
+    connection = connect(path)
+    for count in range(1, len(migrations()) + 1):
+        migrate(connection, migrations()[:count])
+        assert connection.execute("SELECT version FROM moxlib_schema").fetchone() == (count,)
+    migrate(connection, (*migrations(), "CREATE TABLE moxlib_later (id INTEGER);"))
+    with pytest.raises(SchemaTooNew) as refused:
+        migrate(connection, migrations())
+    assert (refused.value.found, refused.value.known) == (len(migrations()) + 1, len(migrations()))
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(database: sqlite3.Connection) -> None:
+    before = schema_of(database)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(database, (*migrations(), "CREATE TABLE moxlib_half (id INTEGER);\nCREATE TABLE broken (;\n"))
+    assert schema_of(database) == before
+    assert not database.in_transaction
+
+
+HOT = {
+    "turns": (claim.TURNS, 2, "moxlib_destination_turn"),
+    "due": (claim.DUE, 3, "moxlib_message_due"),
+    "earliest": (claim.EARLIEST, 1, "moxlib_message_due"),
+    "slots": (claim.SLOTS, 1, "PRIMARY KEY"),
+    "journal": (claim.JOURNAL, 3, "INTEGER PRIMARY KEY"),
+    "claimed": (claim.CLAIMED.format(ids="?,?"), 2, "INTEGER PRIMARY KEY"),
+    "find destination": (destination.FIND, 1, "sqlite_autoindex_moxlib_destination"),
+    "earliest turn": (destination.EARLIEST_TURN, 0, "moxlib_destination_turn"),
+    "owned by the dead": (workers.OWNED, 1, "moxlib_message_owner"),
+    "owned": (settle.OWNED.format(ids="?,?"), 3, "INTEGER PRIMARY KEY"),
+    "retire": (settle.RETIRE, 5, "INTEGER PRIMARY KEY"),
+    "files": (settle.FILES.format(ids="?,?"), 2, "PRIMARY KEY"),
+    "delete content": (settle.DELETE_CONTENT, 1, "moxlib_message_submission"),
+    "delete submission": (settle.DELETE_SUBMISSION, 1, "moxlib_retired_submission"),
+    "message row": (insert.MESSAGE, 10, ""),
+    "one message": (look.GET, 1, "INTEGER PRIMARY KEY"),
+    "events": (look.EVENTS, 2, "INTEGER PRIMARY KEY"),
+}
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_hot_statements_go_by_an_index(database: sqlite3.Connection, name: str) -> None:
+    sql, parameters, index = HOT[name]
+    plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", (1,) * parameters)]
+    assert not [step for step in plan if step.startswith("SCAN") and "USING" not in step], plan
+    assert "TEMP B-TREE" not in " ".join(plan)
+    assert index in " ".join(plan)
