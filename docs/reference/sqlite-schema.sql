@@ -16,8 +16,6 @@ CREATE INDEX moxlib_retired_submission ON moxlib_retired (submission);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
-CREATE INDEX moxlib_submission_queued ON moxlib_submission (queued);
-
 CREATE TABLE moxlib_content (
     submission INTEGER PRIMARY KEY REFERENCES moxlib_submission (id),
     sha256 BLOB NOT NULL,

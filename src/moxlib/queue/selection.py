@@ -25,9 +25,13 @@ INT64 = range(-(2**63), 2**63)  # what databases keep
 
 
 class Sort(StrEnum):
-    """What a listing is ordered by; ties are ordered by id."""
+    """What a listing is ordered by; ties are ordered by id.
+
+    By the order of queueing, a page costs the same however much is queued; by the others, all that matches is sorted.
+    """
 
     QUEUED = "queued"
+    """The order in which the queue took them: that of their ids."""
     NEXT_ATTEMPT = "next_attempt"
     """Queue only; the history has no next attempt."""
     LAST_ACTIVITY = "last_activity"
@@ -171,7 +175,7 @@ class Cursor:
     sort: Sort
     descending: bool
     key: int
-    """Microseconds since 1970 of the row's sort time."""
+    """Microseconds since 1970 of the row's sort time; for `Sort.QUEUED`, its id."""
     id: int
 
     def __str__(self) -> str:

@@ -312,7 +312,7 @@ def _page(
         after.check(sort, descending=descending)
 
     def place(row: R) -> tuple[int, int]:
-        return (keys[sort](row) - EPOCH) // MICROSECOND, row.id
+        return row.id if sort is Sort.QUEUED else (keys[sort](row) - EPOCH) // MICROSECOND, row.id
 
     ordered = sorted(rows, key=place, reverse=descending)
     if after is not None:

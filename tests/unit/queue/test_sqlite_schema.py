@@ -1,4 +1,4 @@
-"""The SQLite schema: what the migrations make, what docs say of it, and that hot statements read no more than they must."""
+"""The SQLite schema: what the migrations make, what docs say of it, and that hot statements go by an index."""
 
 import sqlite3
 from collections.abc import Iterator

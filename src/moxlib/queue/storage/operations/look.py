@@ -89,7 +89,7 @@ def list_messages(
 
 def count_messages(tx: Tx, where: MessageFilter) -> int:
     """Count queued messages."""
-    return _count(tx, MESSAGE_TABLES, message_conditions(where))
+    return _count(tx, "moxlib_message", MESSAGE_TABLES, message_conditions(where))
 
 
 def list_retired(
@@ -105,10 +105,11 @@ def list_retired(
 
 def count_retired(tx: Tx, where: HistoryFilter) -> int:
     """Count messages of the history."""
-    return _count(tx, RETIRED_TABLES, retired_conditions(where))
+    return _count(tx, "moxlib_retired", RETIRED_TABLES, retired_conditions(where))
 
 
-def _count(tx: Tx, tables: str, conditions: Conditions) -> int:
+def _count(tx: Tx, table: str, joined: str, conditions: Conditions) -> int:
+    tables = joined if conditions.clauses else table  # a table alone is counted in its smallest index
     rows = tx.query(f"SELECT count(*) FROM {tables} WHERE {conditions.sql}", conditions.params)  # noqa: S608
     count: int = rows[0][0]
     return count

@@ -8,11 +8,11 @@ from moxlib.queue.storage.tx import Value
 __all__ = ["Conditions", "message_conditions", "message_key", "page_clause", "retired_conditions", "retired_key"]
 
 _MESSAGE_KEYS = {
-    Sort.QUEUED: "s.queued",
+    Sort.QUEUED: "m.id",
     Sort.NEXT_ATTEMPT: "m.next_attempt",
     Sort.LAST_ACTIVITY: "coalesce(m.claimed_at, m.last_attempt, s.queued)",
 }
-_RETIRED_KEYS = {Sort.QUEUED: "s.queued", Sort.LAST_ACTIVITY: "m.finished"}
+_RETIRED_KEYS = {Sort.QUEUED: "m.id", Sort.LAST_ACTIVITY: "m.finished"}
 
 
 class Conditions:
@@ -118,6 +118,10 @@ def page_clause(conditions: Conditions, key: str, sort: Sort, *, descending: boo
     """
     if after is not None:
         after.check(sort, descending=descending)
-        conditions.add(f"({key}, m.id) {'<' if descending else '>'} (?, ?)", after.key, after.id)
+        beyond = "<" if descending else ">"
+        if key == "m.id":
+            conditions.add(f"m.id {beyond} ?", after.id)
+        else:
+            conditions.add(f"({key}, m.id) {beyond} (?, ?)", after.key, after.id)
     order = "DESC" if descending else "ASC"
-    return f"ORDER BY {key} {order}, m.id {order}"
+    return f"ORDER BY m.id {order}" if key == "m.id" else f"ORDER BY {key} {order}, m.id {order}"

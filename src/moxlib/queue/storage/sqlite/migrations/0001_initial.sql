@@ -24,7 +24,6 @@ CREATE TABLE moxlib_submission (
     schedule TEXT,
     extra TEXT NOT NULL              -- JSON object of strings
 );
-CREATE INDEX moxlib_submission_queued ON moxlib_submission (queued);
 
 -- The content, once per submission; it goes with the last queued message.
 CREATE TABLE moxlib_content (
