@@ -24,7 +24,7 @@ from moxlib.smtpclient import (
     Unknown,
 )
 from moxlib.testing import FakeClock
-from moxlib.testing.smtp_peer import Answer, ByCommand, Close, Script, SMTPPeer, Stall
+from moxlib.testing.smtp_peer import Answer, ByCommand, Close, PeerSession, Script, SMTPPeer, Stall
 
 MESSAGE = b"Subject: hi\r\n\r\n.dot\r\n"
 STEPWISE = ("ENHANCEDSTATUSCODES",)
@@ -480,3 +480,27 @@ async def test_a_refusal_during_the_content_is_heard() -> None:
         assert not connection.usable
         await connection.close()
         closed.set()
+
+
+async def test_a_greeting_that_comes_before_connecting_is_over() -> None:
+    """The loop may read it before `create_connection` returns."""
+    loop = asyncio.get_running_loop()
+    create_connection = loop.create_connection
+    answered = asyncio.Event()
+    accept = ByCommand()
+
+    def answers(line: str, session: PeerSession) -> Answer:
+        answered.set()
+        return accept(line, session)
+
+    async def late(*arguments: object, **options: object) -> object:
+        made = await create_connection(*arguments, **options)  # type: ignore[call-overload]  # whatever it takes
+        await answered.wait()  # the greeting was answered with EHLO
+        return made
+
+    async with SMTPPeer(answers) as peer:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(loop, "create_connection", late)
+            connection = await connect(peer)
+        assert isinstance((await deliver(connection)).recipients[0], Accepted)
+        await connection.quit()

@@ -96,9 +96,10 @@ class SMTPConnection:
         connection = cls(wire, host=host, port=port)
         at_once = tls_context if tls is TLSMode.IMMEDIATE else None
         name = server_hostname if server_hostname is not None else host
+        greeting = session.greet()  # before there is a connection: the server speaks as soon as there is one
         try:
             await connection._open(at_once, name, local_address, family, timeouts, clock)
-            await wire.finish(session.greet())
+            await wire.finish(greeting)
             if tls is TLSMode.REQUIRED or (tls is TLSMode.OPPORTUNISTIC and session.extensions.starttls):
                 assert tls_context is not None
                 await connection._start_tls(tls_context, name, timeouts)
