@@ -124,6 +124,11 @@ class AttemptResult:
     peer: str = ""
     """Host name or address of the server that answered, where there was one."""
 
+    @property
+    def summary(self) -> str:
+        """Code, enhanced code and text in one line: `550 5.1.1 RCPT TO: no such user`."""
+        return " ".join(part for part in (str(self.code or ""), self.enhanced, self.text) if part)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredContent:

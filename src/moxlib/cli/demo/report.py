@@ -77,4 +77,4 @@ class Story:
 
 def _attempt(result: AttemptResult) -> str:
     took = 1000 * result.duration.total_seconds()
-    return f"attempt {result.attempt} at {result.started:%H:%M:%S.%f}, {took:.0f} ms: {result.kind}, {result.text}"
+    return f"attempt {result.attempt} at {result.started:%H:%M:%S.%f}, {took:.0f} ms: {result.kind}, {result.summary}"

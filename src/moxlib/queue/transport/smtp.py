@@ -209,11 +209,11 @@ class SubmissionsTransport(SMTPTransport):
 def _outcome(result: RecipientResult, peer: str) -> Outcome:
     match result:
         case Accepted():
-            return Delivered(code=result.code, enhanced=result.enhanced, text=_text(result.lines), peer=peer)
+            return Delivered(code=result.code, enhanced=result.enhanced, text=_text(result), peer=peer)
         case Unknown():
             return UnknownOutcome(text=str(result.error), peer=peer)
         case Refused():
-            text = f"{result.command.value}: {_text(result.lines)}"
+            text = f"{result.command.value}: {_text(result)}"
         case NotSent():
             text = str(result.error)
         case _:
@@ -230,5 +230,7 @@ def _no_session(error: SMTPError, peer: str) -> Deferred:
     return Deferred(text=str(error), peer=peer)
 
 
-def _text(lines: tuple[str, ...]) -> str:
-    return " / ".join(lines)
+def _text(result: Accepted | Refused) -> str:
+    """Return what the reply says beside its codes, which the history keeps on their own."""
+    texts = (text.removeprefix(result.enhanced).lstrip() for text in result.reply.texts)
+    return " / ".join(text for text in texts if text)
