@@ -121,14 +121,18 @@ def next_attempt(
         not_before: the peer's own wish, at least so long from now.
 
     Raises:
-        InvalidSchedule: a schedule function returned a wait that is no wait.
+        InvalidSchedule: a schedule function raised, or returned a wait that is no wait.
     """
     if attempts >= max_attempts:
         return None
-    wait = schedule(attempts)
+    try:
+        wait: object = schedule(attempts)
+    except Exception as error:
+        reason = f"the schedule function raised {type(error).__name__} after attempt {attempts}"
+        raise InvalidSchedule(reason, repr(schedule)) from error
     if wait is None:
         return None
-    if not timedelta(0) <= wait <= MAX_WAIT:
+    if not isinstance(wait, timedelta) or not timedelta(0) <= wait <= MAX_WAIT:
         raise InvalidSchedule(f"the schedule function returned {wait!r:.100} after attempt {attempts}", repr(schedule))
     wait *= 1 + JITTER * max(-1.0, min(1.0, jitter))
     if not_before is not None:
