@@ -12,6 +12,7 @@ from moxlib.queue.schedule import next_attempt
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import AttemptResult, EventType, HoldRule, Message, Retired
 from moxlib.queue.worker.attempt import choose_transport
+from moxlib.queue.worker.decide import attempts_made
 
 __all__ = ["Explanation", "State", "explain_message", "explain_retired"]
 
@@ -54,12 +55,8 @@ class Explanation:
         """Return the explanation as lines of text."""
         lines = [f"message {self.id} to {self.message.recipient}: {self.state}", self.reason]
         for result in self.attempts:
-            code = f" {result.code}" if result.code else ""
-            enhanced = f" {result.enhanced}" if result.enhanced else ""
             who = f"attempt {result.attempt}" if result.attempt else "operator"
-            lines.append(
-                f"{result.started:%Y-%m-%d %H:%M:%S} {who}: {result.kind}{code}{enhanced} {result.text}".rstrip()
-            )
+            lines.append(f"{result.started:%Y-%m-%d %H:%M:%S} {who}: {result.kind} {result.summary}".rstrip())
         lines += [f"{moment:%Y-%m-%d %H:%M:%S} would be the next attempt" for moment in self.upcoming]
         return "\n".join(lines)
 
@@ -116,7 +113,7 @@ def explain_retired(retired: Retired) -> Explanation:
 
 def _state(message: Message, matching: tuple[HoldRule, ...], now: datetime) -> tuple[State, str]:
     if message.in_flight:
-        return State.IN_FLIGHT, f"a worker has it: attempt {message.attempts} of {message.max_attempts}"
+        return State.IN_FLIGHT, f"a worker has it: attempt {attempts_made(message)} of {message.max_attempts}"
     if message.quarantine:
         return State.QUARANTINED, f"its content is damaged, so it is not sent: {message.quarantine}"
     if message.hold:
@@ -124,7 +121,7 @@ def _state(message: Message, matching: tuple[HoldRule, ...], now: datetime) -> t
             return State.HELD, f"held; it matches the rule {_rule_text(matching[0])}"
         return State.HELD, "held until someone releases it"
     if message.next_attempt > now:
-        which = f"attempt {message.attempts + 1} of {message.max_attempts}"
+        which = f"attempt {attempts_made(message) + 1} of {message.max_attempts}"
         return State.WAITING, f"{which} is due at {message.next_attempt:%Y-%m-%d %H:%M:%S} UTC"
     return (
         State.DUE,
@@ -143,7 +140,8 @@ def _upcoming(message: Message, config: QueueConfig, now: datetime) -> tuple[dat
         schedule = config.schedule_for(
             named=message.schedule, account=message.account, recipient_domain=message.recipient_domain
         )
-        for attempts in range(message.attempts + 1, message.attempts + MAX_UPCOMING):
+        made = attempts_made(message)
+        for attempts in range(made + 1, made + MAX_UPCOMING):
             following = next_attempt(
                 schedule, attempts=attempts, max_attempts=message.max_attempts, now=moments[-1], jitter=0.0
             )

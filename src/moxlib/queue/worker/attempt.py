@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
+from types import UnionType
 
 from moxlib._clock import Clock
 from moxlib.queue import routing
@@ -13,12 +14,21 @@ from moxlib.queue.errors import ContentDamaged
 from moxlib.queue.storage.base import Claim, Settlement, Storage
 from moxlib.queue.storage.content import MessageContent
 from moxlib.queue.transport.base import Delivery, Transport
-from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, Unknown
+from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, ResultKind, Unknown
 from moxlib.queue.worker import decide
 
 __all__ = ["Attempts", "choose_transport"]
 
 log = logging.getLogger("moxlib.queue")
+
+_FIELDS: tuple[tuple[str, type | UnionType], ...] = (
+    ("text", str),
+    ("code", int),
+    ("enhanced", str),
+    ("peer", str),
+    ("retry_after", timedelta | None),
+)
+MAX_CODE = 999  # three digits (RFC 5321 4.2.1)
 
 MAX_ERROR = 500  # characters of a transport's exception kept in the history
 
@@ -33,7 +43,7 @@ def choose_transport(message: Message, config: QueueConfig, transports: Mapping[
             routes,
             sender_domain=message.sender_domain,
             recipient_domain=message.recipient_domain,
-            attempts=max(0, message.attempts - 1),
+            attempts=message.attempts - message.in_flight,  # those made: the one under way is counted already
         )
         if route is not None:
             return route.transport
@@ -69,7 +79,7 @@ class Attempts:
         """
         first = claims[0].message
         now = self._clock.now()
-        if first.attempts > first.max_attempts:
+        if self._is_one_too_many(first):
             return [decide.give_up(claim.message, config=self._config, now=now) for claim in claims]
         name = choose_transport(first, self._config, self._transports)
         began = self._clock.monotonic()
@@ -81,6 +91,18 @@ class Attempts:
             return [decide.quarantine(claim.message, reason=reason, transport=name, now=now) for claim in claims]
         duration = timedelta(seconds=self._clock.monotonic() - began)
         return self._settlements(claims, outcomes, name, started=now, duration=duration)
+
+    def _is_one_too_many(self, message: Message) -> bool:
+        """Say whether the attempts were used up by interruptions.
+
+        What an operator released after its last attempt (its content was damaged, or nobody knew how it ended) is
+        attempted once more: that is what releasing asks for.
+        """
+        return (
+            decide.attempts_made(message) > message.max_attempts
+            and self._config.on_unknown != "hold"
+            and message.results[-1].kind is ResultKind.INTERRUPTED
+        )
 
     def interrupted(self, claims: tuple[Claim, ...], *, started: datetime) -> list[Settlement]:
         """Return settlements for a delivery whose `run` was cancelled."""
@@ -133,20 +155,27 @@ class Attempts:
         delivery = Delivery(messages=messages, content=content, transport=name)
         try:
             async with self._clock.timeout(self._timeout):
-                outcomes = await transport.deliver(delivery)
+                return await self._deliver(transport, delivery)
+        except TimeoutError:  # the queue's: a transport's own does not come this far
+            return _same(claims, Deferred(text=f"transport {name!r} took longer than {self._timeout:g} s"))
+
+    async def _deliver(self, transport: Transport, delivery: Delivery) -> Sequence[Outcome]:
+        name = delivery.transport
+        try:
+            outcomes = await transport.deliver(delivery)
         except ContentDamaged:
             raise
-        except TimeoutError:
-            return _same(claims, Deferred(text=f"transport {name!r} took longer than {self._timeout:g} s"))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return _same(claims, _crashed(name, error))  # the transport's own, from some task inside it
+            crash: BaseException = error  # the transport's own, from some task inside it
         except Exception as error:
-            log.exception("transport %r raised; its delivery of message %d is deferred", name, claims[0].message.id)
-            return _same(claims, _crashed(name, error))
-        return _checked(outcomes, claims, name)
+            log.exception("transport %r raised; its delivery of message %d is deferred", name, delivery.messages[0].id)
+            crash = error
+        else:
+            return _checked(outcomes, delivery)
+        return [_crashed(name, crash)] * len(delivery.messages)
 
     async def _content(self, claim: Claim) -> MessageContent:
         message = claim.message
@@ -163,18 +192,30 @@ def _same(claims: tuple[Claim, ...], outcome: Outcome) -> list[Outcome]:
 
 
 def _crashed(name: str, error: BaseException) -> Deferred:
-    return Deferred(text=f"transport {name!r} raised {type(error).__name__}: {error}"[:MAX_ERROR])
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - whatever: it is an error that cannot be printed
+        text = "(its text cannot be had)"
+    return Deferred(text=f"transport {name!r} raised {type(error).__name__}: {text}"[:MAX_ERROR])
 
 
-def _checked(outcomes: object, claims: tuple[Claim, ...], name: str) -> Sequence[Outcome]:
+def _checked(outcomes: object, delivery: Delivery) -> Sequence[Outcome]:
     """Return a transport's answer if it is one outcome for each recipient; else a deferral that says what it was."""
-    if not isinstance(outcomes, list | tuple) or len(outcomes) != len(claims):
+    name, count = delivery.transport, len(delivery.messages)
+    if not isinstance(outcomes, list | tuple) or len(outcomes) != count:
         what = f"{len(outcomes)} outcomes" if isinstance(outcomes, list | tuple) else type(outcomes).__name__
-        log.error("transport %r answered %s for %d recipients", name, what, len(claims))
-        return _same(claims, Deferred(text=f"transport {name!r} answered {what} for {len(claims)} recipients"))
-    return [
-        outcome
-        if isinstance(outcome, Delivered | Deferred | Failed | Unknown)
-        else Deferred(text=f"transport {name!r} answered a {type(outcome).__name__}, which is no outcome")
-        for outcome in outcomes
-    ]
+        log.error("transport %r answered %s for %d recipients", name, what, count)
+        return [Deferred(text=f"transport {name!r} answered {what} for {count} recipients")] * count
+    return [_checked_one(outcome, name) for outcome in outcomes]
+
+
+def _checked_one(outcome: object, name: str) -> Outcome:
+    if not isinstance(outcome, Delivered | Deferred | Failed | Unknown):
+        return Deferred(text=f"transport {name!r} answered a {type(outcome).__name__}, which is no outcome")
+    for field, wanted in _FIELDS:
+        if hasattr(outcome, field) and not isinstance(value := getattr(outcome, field), wanted):
+            kind, what = type(outcome).__name__, type(value).__name__
+            return Deferred(text=f"transport {name!r} answered a {kind} whose {field} is a {what}")
+    if not isinstance(outcome, Unknown) and not 0 <= outcome.code <= MAX_CODE:
+        return Deferred(text=f"transport {name!r} answered the code {outcome.code:.3e}")
+    return outcome

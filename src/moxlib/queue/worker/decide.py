@@ -19,10 +19,21 @@ from moxlib.queue.types import (
     Unknown,
 )
 
-__all__ = ["give_up", "interrupted", "quarantine", "settlement"]
+__all__ = ["attempts_made", "give_up", "interrupted", "quarantine", "settlement"]
 
 MAX_TEXT = 2000  # characters of a reply kept in the history; a peer may send a hundred lines
+MAX_FORGIVEN = 50  # interrupted attempts; a message that still ends its worker each time is the cause, not a victim
 FALLBACK_WAIT = timedelta(hours=1)  # when a schedule cannot be used any more: the message must not be lost for that
+
+
+def attempts_made(message: Message) -> int:
+    """Return how many attempts count against the message's schedule and maximum.
+
+    Those that a dead worker left interrupted do not, up to a number: it had claimed hundreds of messages and begun few
+    of them, and a few crashes must not make all of them fail untried.
+    """
+    interrupted = sum(result.kind is ResultKind.INTERRUPTED for result in message.results)
+    return message.attempts - min(interrupted, MAX_FORGIVEN)
 
 
 def settlement(
@@ -54,10 +65,10 @@ def settlement(
         started=started,
         duration=duration,
         code=0 if isinstance(outcome, Unknown) else outcome.code,
-        enhanced="" if isinstance(outcome, Unknown) else outcome.enhanced,
-        text=outcome.text[:MAX_TEXT],
+        enhanced="" if isinstance(outcome, Unknown) else _storable(outcome.enhanced),
+        text=_storable(outcome.text),
         transport=transport,
-        peer=outcome.peer,
+        peer=_storable(outcome.peer),
     )
     if kind is ResultKind.DELIVERED:
         return _retire(message, result, EventType.DELIVERED, config, now)
@@ -65,6 +76,14 @@ def settlement(
         return _retire(message, result, EventType.FAILED, config, now)
     hold = kind is ResultKind.UNKNOWN and config.on_unknown == "hold"
     return _retry(message, result, config=config, now=now, jitter=jitter, wait=wait, hold=hold)
+
+
+def _storable(text: str) -> str:
+    """Return a transport's text as a database takes it: bounded, in UTF-8, without NUL."""
+    text = text[:MAX_TEXT]
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
+    return text.replace("\0", "\\0")
 
 
 def interrupted(
@@ -84,8 +103,9 @@ def interrupted(
 
 
 def give_up(message: Message, *, config: QueueConfig, now: datetime) -> Settlement:
-    """Return the settlement of a message whose last attempt was interrupted: there is no further one."""
-    text = f"gave up: the last of {message.max_attempts} attempts was interrupted"
+    """Return the settlement of a message whose attempts were interrupted too often: there is no further one."""
+    interrupted = sum(result.kind is ResultKind.INTERRUPTED for result in message.results)
+    text = f"gave up: {interrupted} attempts were interrupted"
     result = AttemptResult(attempt=message.attempts, kind=ResultKind.FAILED, started=now, text=text)
     return _retire(message, result, EventType.FAILED, config, now)
 
@@ -118,7 +138,7 @@ def _retry(
         )
         due = next_attempt(
             schedule,
-            attempts=message.attempts,
+            attempts=attempts_made(message),
             max_attempts=message.max_attempts,
             now=now,
             jitter=jitter,
@@ -126,7 +146,7 @@ def _retry(
         )
     except InvalidSchedule:
         # The schedule the message names is no longer registered, or its function fails: keep trying until max_attempts.
-        due = None if message.attempts >= message.max_attempts else now + FALLBACK_WAIT
+        due = None if attempts_made(message) >= message.max_attempts else now + FALLBACK_WAIT
     if due is None and not hold:
         return _retire(message, result, EventType.FAILED, config, now)
     return Retry(message=message, result=result, next_attempt=due or now, hold=hold, delayed=True)

@@ -1,6 +1,11 @@
-"""Settling in batches: outcomes wait a moment for others, then share one commit. None is given up."""
+"""Settling in batches: outcomes wait a moment for others, then share one commit.
+
+While the disk refuses, none is given up; only a worker that ends does not wait for ever. What it could not settle is
+then as if it had died: its lease runs out, and the attempts count as interrupted.
+"""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -36,6 +41,7 @@ class Settler:
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._closing = False
+        self._deadline = math.inf
         self.expected = 0
         """Messages whose settlements are still to come; with none left, a batch does not wait."""
 
@@ -47,14 +53,19 @@ class Settler:
         if self._count >= FULL or self.expected <= self._count:
             self._full.set()
 
-    def close(self) -> None:
-        """Let `run` end once all is settled."""
+    def close(self, patience: timedelta) -> None:
+        """Let `run` end once all is settled, or with its error if the disk refuses for so long from now."""
         self._closing = True
+        self._deadline = self._clock.monotonic() + patience.total_seconds()
         self._arrived.set()
         self._full.set()
 
     async def run(self) -> None:
-        """Commit batches until closed."""
+        """Commit batches until closed.
+
+        Raises:
+            StorageError: the last ones could not be committed in time.
+        """
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -85,6 +96,8 @@ class Settler:
                 lost = await self._storage.settle(worker, batch, now=self._clock.now())
             except StorageError as error:
                 self._trouble("settling attempts", error)
+                if self._clock.monotonic() >= self._deadline:
+                    raise
                 await self._clock.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
                 tries += 1
             else:

@@ -27,6 +27,7 @@ from moxlib.queue.storage.base import (
     Storage,
 )
 from moxlib.queue.transport.base import ManagedTransport, Transport
+from moxlib.queue.types import AttemptResult, Message
 from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.identity import is_known_dead, own_identity
 from moxlib.queue.worker.lanes import Lane, group_claims
@@ -77,7 +78,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
         self._progress = asyncio.Condition()
-        self._looked = 0
+        self._looks = 0
+        self._found_nothing = 0  # the last look that did, while all attempts were settled
         self._group: asyncio.TaskGroup | None = None
         self._runners: set[asyncio.Task[None]] = set()
 
@@ -105,12 +107,10 @@ class Worker:
 
     async def wait_idle(self) -> None:
         """Wait until nothing is due: a look that began after this call found nothing, and all attempts are settled."""
-        looked = self._looked
+        begun = self._looks
         self.wake()
         async with self._progress:
-            await self._progress.wait_for(
-                lambda: (self._looked > looked + 1 and self._claimed == 0) or self._stopping.is_set()
-            )
+            await self._progress.wait_for(lambda: self._found_nothing > begun or self._stopping.is_set())
 
     async def run(self) -> None:
         """Work until `stop()`, then drain and unregister. May be called once.
@@ -118,7 +118,8 @@ class Worker:
         Cancelled, it cancels the attempts under way and settles them as interrupted before it ends.
 
         Raises:
-            StorageError: the queue could not be read or written at the start.
+            StorageError: the queue could not be read or written at the start, or still could not be written a
+                `drain_timeout` after the end of the work.
         """
         async with AsyncExitStack() as stack:
             stack.callback(self.stop)
@@ -129,22 +130,32 @@ class Worker:
             await self._register()
             self._ready.set()
             try:
-                async with asyncio.TaskGroup() as background:
-                    helpers = [
-                        background.create_task(self._keep_lease(), name="moxlib lease"),
-                        background.create_task(self._purge(), name="moxlib purge"),
-                    ]
-                    try:
-                        await self._deliver()
-                    finally:
-                        for task in helpers:
-                            task.cancel()
+                await self._work()
             finally:
-                await self._storage.unregister_worker(self._id, now=self._clock.now())
+                await self._unregister()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as background:
+            helpers = [
+                background.create_task(self._keep_lease(), name="moxlib lease"),
+                background.create_task(self._purge(), name="moxlib purge"),
+            ]
+            try:
+                await self._deliver()
+            finally:
+                for task in helpers:
+                    task.cancel()
+
+    async def _unregister(self) -> None:
+        try:
+            await self._storage.unregister_worker(self._id, now=self._clock.now())
+        except StorageError as error:  # then its lease runs out, with the same effect
+            self._trouble("unregistering the worker", error)
 
     async def _deliver(self) -> None:
         """Claim and deliver until stopped or cancelled; ends when all that was claimed is settled."""
         settling = asyncio.create_task(self._settler.run(), name="moxlib settle")
+        settling.add_done_callback(lambda _: self.stop())  # should it fail, there is no use in going on
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -153,7 +164,7 @@ class Worker:
         finally:
             self._group = None
             self._give_back()
-            self._settler.close()
+            self._settler.close(self._settings.drain_timeout)
             await _finish(settling)
 
     # claiming
@@ -162,6 +173,7 @@ class Worker:
         tries = 0
         while not self._stopping.is_set():
             self._wake.clear()
+            self._looks += 1
             try:
                 result = await self._claim()
             except StorageError as error:
@@ -176,17 +188,17 @@ class Worker:
 
     async def _looked_once(self) -> None:
         async with self._progress:
-            self._looked += 1
+            if not self._claimed:
+                self._found_nothing = self._looks
             self._progress.notify_all()
 
     async def _claim(self) -> ClaimResult | None:
         """Claim once, if there is room; None if there is none."""
-        limit = min(self._settings.claim_batch, self._settings.max_claimed - self._claimed)
-        if limit < min(self._settings.claim_batch, self._settings.max_claimed) // 2:
+        most = min(self._settings.claim_batch, self._settings.max_claimed)
+        limit = min(most, self._settings.max_claimed - self._claimed)
+        if limit < max(1, most // 2):
             return None
         release = [name for name, lane in self._lanes.items() if lane.idle and lane.slots]
-        for name in release:
-            self._lanes[name].slots = 0
         request = ClaimRequest(
             now=self._clock.now(),
             limit=limit,
@@ -195,6 +207,8 @@ class Worker:
             release=release,
         )
         result = await self._claim_whole(request)
+        for name in release:
+            self._lanes[name].slots = 0
         self._dispatch(result)
         for name in release:
             if (lane := self._lanes.get(name)) is not None and lane.idle and not lane.slots:
@@ -272,8 +286,11 @@ class Worker:
             raise
         except StorageError as error:  # the content could not be fetched: nothing was sent
             self._trouble("reading content", error)
-            await self._clock.sleep(TROUBLE_SECONDS[1])
-            settlements = [GiveBack(message=claim.message) for claim in claims]
+            try:
+                await self._clock.sleep(TROUBLE_SECONDS[1])
+            finally:
+                self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
+            return
         self._tell_attempts(settlements)
         self._settler.add(worker, settlements)
 
@@ -384,7 +401,10 @@ class Worker:
     def _tell_attempts(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             if not isinstance(settlement, GiveBack):
-                self._tell(partial(self._observer.attempted, settlement.message, settlement.result))
+                self._tell(partial(self._tell_attempt, settlement.message, settlement.result))
+
+    def _tell_attempt(self, message: Message, result: AttemptResult) -> None:
+        self._observer.attempted(message, result)
 
     def _tell(self, call: Callable[[], None]) -> None:
         try:
