@@ -244,18 +244,25 @@ class Queue:
             observer=self._observer,
             random=self._random,
         )
-        async with asyncio.TaskGroup() as group:
-            self._workers.add(worker)
-            running = group.create_task(worker.run(), name="moxlib worker")
-            running.add_done_callback(lambda _: self._workers.discard(worker))
-            ready = group.create_task(worker.ready())
-            await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
-            try:
-                yield worker
-            finally:
-                worker.stop()
-                await asyncio.wait([running])
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._workers.add(worker)
+                running = group.create_task(worker.run(), name="moxlib worker")
+                running.add_done_callback(lambda _: self._workers.discard(worker))
+                ready = group.create_task(worker.ready())
+                await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+                ready.cancel()
+                try:
+                    yield worker
+                finally:
+                    worker.stop()
+                    await asyncio.wait([running])
+        except BaseExceptionGroup as group_error:
+            # The block's own error is not to change its type because a worker ran beside it.
+            if len(group_error.exceptions) > 1:
+                raise
+            [error] = group_error.exceptions
+            raise error from error.__cause__
 
     async def run_worker(self) -> None:
         """Deliver until SIGTERM or SIGINT, or until cancelled; then drain as `worker()` does, and return (or raise).
