@@ -244,7 +244,7 @@ def _domain(address: Address | SMTPPath) -> str:
 def _recipient(text: str, address: Address | SMTPPath) -> NewRecipient:
     domain = _domain(address)
     if not domain:
-        raise InvalidSubmission(f"a recipient needs a domain: {text!r}")
+        raise InvalidSubmission(f"{text!r} has no domain to send to: is an address in the header malformed?")
     return NewRecipient(address=text, domain=domain, destination=domain)
 
 
