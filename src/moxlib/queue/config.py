@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
 from moxlib.errors import InputError
 from moxlib.queue.routing import Route
@@ -34,7 +34,7 @@ def as_schedule(schedule: ScheduleLike) -> ScheduleFunction:
     return RetrySchedule.parse(schedule) if isinstance(schedule, str) else schedule
 
 
-def _nothing() -> Mapping[K, V]:
+def _nothing() -> Mapping[str, Any]:
     return MappingProxyType({})
 
 
