@@ -7,6 +7,7 @@ Counting is in bulk, three counts over each chunk; only a wrong one is looked fo
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from moxlib.message.errors import InvalidMessage
 
 __all__ = ["LineCheck", "LineFacts", "check_lines", "find_bare", "to_crlf"]
 
-find_bare = re.compile(rb"\r(?!\n)|(?<!\r)\n").search
+find_bare: Callable[..., re.Match[bytes] | None] = re.compile(rb"\r(?!\n)|(?<!\r)\n").search
 _BLANK_LINE = b"\r\n\r\n"
 
 
