@@ -95,8 +95,8 @@ class SMTPTransport:
         clock: Clock | None = None,
     ) -> None:
         self.host = host
-        self.port = self.DEFAULT_PORT if port is None else port
-        self.security = Security(security)
+        self.port: int = self.DEFAULT_PORT if port is None else port
+        self.security: Security = Security(security)
         if not host or not 0 < self.port <= MAX_PORT:
             raise InputError(f"not a server to connect to: {host!r} port {self.port}")
         if min(max_connections, pipeline, max_idle, max_age) <= 0:
