@@ -32,7 +32,7 @@ from moxlib.queue.worker import Worker
 
 __all__ = ["Queue"]
 
-log = logging.getLogger("moxlib.queue")
+log: logging.Logger = logging.getLogger("moxlib.queue")
 
 TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base64url
 CANCEL_SIGNALS = (signal.SIGTERM, signal.SIGINT)
