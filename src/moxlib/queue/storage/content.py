@@ -30,7 +30,7 @@ except ImportError:  # pragma: no cover - Windows: nothing is locked there, so n
 
 __all__ = ["ContentDirectory", "ContentWriter", "MessageContent"]
 
-log = logging.getLogger("moxlib.queue")
+log: logging.Logger = logging.getLogger("moxlib.queue")
 
 CHUNK = 256 * 1024  # bytes read at once: large enough to stream, small enough that a thousand streams fit in memory
 HASH_PIECE = 2047  # bytes; from 2,048 on, hashlib lets the interpreter lock go (HASHLIB_GIL_MINSIZE in CPython)
