@@ -19,7 +19,7 @@ from moxlib.queue.worker import decide
 
 __all__ = ["Attempts", "choose_transport"]
 
-log = logging.getLogger("moxlib.queue")
+log: logging.Logger = logging.getLogger("moxlib.queue")
 
 _FIELDS: tuple[tuple[str, type | UnionType], ...] = (
     ("text", str),
