@@ -35,7 +35,7 @@ from moxlib.queue.worker.settler import Settler
 
 __all__ = ["Worker"]
 
-log = logging.getLogger("moxlib.queue")
+log: logging.Logger = logging.getLogger("moxlib.queue")
 
 TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
 
