@@ -60,8 +60,8 @@ class Job:
     __slots__ = ("argument", "error", "operation", "result")
 
     def __init__(self, operation: Operation, argument: Any) -> None:
-        self.operation = operation
-        self.argument = argument
+        self.operation: Operation = operation
+        self.argument: Any = argument
         self.result: Any = None
         self.error: BaseException | None = None
 
