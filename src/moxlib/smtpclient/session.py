@@ -52,8 +52,8 @@ class Exchange(Generic[T_co]):
         self._result: T_co | None = None
         self._error: SMTPError | None = None
         self.awaiting: Command | None = None
-        self.done = False
-        self.whole = False
+        self.done: bool = False
+        self.whole: bool = False
         self.on_wake: Callable[[None], object] | None = None
 
     @property
@@ -139,14 +139,14 @@ class Session:
     def __init__(self, ehlo_name: str, *, tls: bool = False) -> None:
         if not ehlo_name.isascii() or not ehlo_name.isprintable() or not ehlo_name or " " in ehlo_name:
             raise InputError(f"not a name for EHLO: {ehlo_name!r}")
-        self.ehlo_name = ehlo_name
-        self.extensions = Extensions()
-        self.server = ""
-        self.tls = tls
+        self.ehlo_name: str = ehlo_name
+        self.extensions: Extensions = Extensions()
+        self.server: str = ""
+        self.tls: bool = tls
         self.failure: SMTPError | None = None
         self.closing: Reply | None = None
-        self.needs_reset = False
-        self.transactions = 0
+        self.needs_reset: bool = False
+        self.transactions: int = 0
         self._clear_is_over = False  # STARTTLS was granted: what comes now is the handshake, or an attack
         self._parser = ReplyParser()
         self._outgoing: list[bytes] = []
