@@ -104,6 +104,7 @@ class Transaction(Exchange[DeliveryResult]):
         self._content = content
         self._lines_checked = lines_checked
         self._stuffer = (DotStuffer() if lines_checked else _CheckedStuffer()) if content is None else None
+        self.fault: CannotCarry | None
         self.fault, self._parameters = _parameters(
             session,
             size=size,
@@ -115,8 +116,8 @@ class Transaction(Exchange[DeliveryResult]):
         self._rcpt_replies: list[Reply | None] = [None] * len(recipients)
         self._final: tuple[Command, Reply] | None = None
         self._answered = False
-        self.ended = False
-        self.wants_content = False
+        self.ended: bool = False
+        self.wants_content: bool = False
 
     # Content in chunks
 
@@ -141,7 +142,7 @@ class Transaction(Exchange[DeliveryResult]):
         if self._stuffer is None or not self.wants_content:
             raise StateError("the server does not wait for content")
         self._send_end(self._stuffer.finish())
-        self.awaiting = Command.END_OF_DATA
+        self.awaiting: Command | None = Command.END_OF_DATA
         self._session.proceed()
 
     def _send_end(self, data: bytes) -> None:
