@@ -51,7 +51,8 @@ class Login:
         self._done = False
         self._aborting = ""
         self._refused: Reply | None = None
-        self.in_step = True
+        self.in_step: bool = True
+        self.first_line: str
         name, data = self.mechanism.name, self._step.data
         match data:
             case None:
