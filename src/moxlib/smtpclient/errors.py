@@ -77,7 +77,7 @@ class ReplyError(SMTPError):
     def __init__(self, *, command: "Command", reply: "Reply", permanent: bool | None = None) -> None:
         super().__init__(f"{command.value}: {reply.text}", command=command)
         self.reply = reply
-        self.permanent = reply.permanent if permanent is None else permanent
+        self.permanent: bool = reply.permanent if permanent is None else permanent
 
     def _fields(self) -> dict[str, Any]:
         return {"command": self.command, "reply": self.reply, "permanent": self.permanent}
