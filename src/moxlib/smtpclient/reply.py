@@ -97,7 +97,7 @@ class ReplyParser:
     __slots__ = ("_cache", "_code", "_enhanced", "_lines", "_rest", "max_line")
 
     def __init__(self) -> None:
-        self.max_line = MAX_REPLY_LINE
+        self.max_line: int = MAX_REPLY_LINE
         self._enhanced = False
         self._rest = b""
         self._code = b""
