@@ -121,7 +121,7 @@ class XOAuth2:
     def __init__(self, username: str, token: str) -> None:
         self._message = f"user={username}\x01auth=Bearer {token}\x01\x01".encode()
         self._taken = 0
-        self.status = b""
+        self.status: bytes = b""
 
     def step(self, challenge: bytes | None = None) -> Step:
         """Return the token, then an empty answer to the explanation.
