@@ -74,8 +74,8 @@ class DotUnstuffer:
     def __init__(self) -> None:
         self._held = _CRLF  # what may yet turn out to be the end; the data begins at the start of a line
         self._skip = len(_CRLF)  # and that line start is not content
-        self.done = False
-        self.rest = b""
+        self.done: bool = False
+        self.rest: bytes = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """Return the content that is now certain.
