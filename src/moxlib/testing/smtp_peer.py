@@ -127,7 +127,7 @@ class Script:
     """
 
     def __init__(self, *steps: tuple[str, Answer]) -> None:
-        self.steps = list(steps)
+        self.steps: list[tuple[str, Answer]] = list(steps)
 
     def __call__(self, line: str, session: PeerSession) -> Answer:
         """Return the answer to `line`; `AssertionError` if it is not the one whose turn it is."""
@@ -164,7 +164,7 @@ class SMTPPeer:
             tls_context: the server's certificate, for STARTTLS or immediate TLS.
             immediate_tls: do the handshake before the greeting.
         """
-        self.port = 0
+        self.port: int = 0
         self.sessions: list[PeerSession] = []
         self._answers = answers if answers is not None else ByCommand()
         self._greeting = greeting
