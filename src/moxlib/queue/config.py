@@ -15,9 +15,6 @@ __all__ = ["AccountConfig", "DomainConfig", "OnUnknown", "QueueConfig", "Schedul
 
 _host_name = re.compile(r"[A-Za-z0-9_.:\[\]-]+").fullmatch  # also an address literal
 
-K = TypeVar("K")
-V = TypeVar("V")
-
 ScheduleLike = str | ScheduleFunction
 """A schedule as text (`"1m, 5m*2"`), a `RetrySchedule`, or a function of the attempts made."""
 
