@@ -259,9 +259,9 @@ class Queue:
                     await asyncio.wait([running])
         except BaseExceptionGroup as group_error:
             # The block's own error is not to change its type because a worker ran beside it.
-            if len(group_error.exceptions) > 1:
+            error, *others = group_error.exceptions
+            if others:
                 raise
-            [error] = group_error.exceptions
             raise error from error.__cause__
 
     async def run_worker(self) -> None:
