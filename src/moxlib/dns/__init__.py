@@ -8,7 +8,8 @@ parse_ip_domain(text) -> IPDomain       a name, or an SMTP address literal: `[19
 InvalidDomain                           an `InputError` with `reason` and `value`
 """
 
-from moxlib.dns.domain import MAX_LABEL, MAX_NAME, Domain, InvalidDomain, parse_domain, parse_domain_lax
+from moxlib.dns.domain import MAX_LABEL, MAX_NAME, Domain, parse_domain, parse_domain_lax
+from moxlib.dns.errors import InvalidDomain
 from moxlib.dns.ipdomain import IPDomain, parse_ip_domain
 
 __all__ = [

@@ -8,7 +8,7 @@ import unicodedata
 
 import idna
 
-from moxlib.dns.domain import InvalidDomain
+from moxlib.dns.errors import InvalidDomain
 
 __all__ = ["to_forms"]
 

@@ -6,16 +6,15 @@ that mail software meets, take a path of one regular expression and never load t
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final
 
-from moxlib.errors import InputError
+from moxlib.dns.errors import InvalidDomain
 
-__all__ = ["MAX_LABEL", "MAX_NAME", "Domain", "InvalidDomain", "parse_domain", "parse_domain_lax"]
+__all__ = ["MAX_LABEL", "MAX_NAME", "Domain", "parse_domain", "parse_domain_lax"]
 
 MAX_LABEL: Final = 63  # octets, RFC 1035 2.3.4
 MAX_NAME: Final = 253  # octets without the final dot: 255 on the wire (RFC 1035 2.3.4) less its two length octets
 MAX_INPUT: Final = 4 * MAX_NAME  # characters: mapping may shorten a name; what is longer is not a name to look at
-MAX_SHOWN: Final = 80  # characters of a refused name in an error's text; the rest says nothing more
 
 # Letter-digit-hyphen labels without "--" (which UTS 46 restricts and "xn--" needs), the last one beginning with a
 # letter. Possessive, so that a refusal costs one pass. The length of labels is not in it: names to 63 need no look.
@@ -24,25 +23,6 @@ _plain = re.compile(r"(?>(?:[a-z0-9]++(?>(?:-[a-z0-9]++)*)\.)*)[a-z][a-z0-9]*+(?
 
 # What `Domain` admits as its ASCII form: as above, with "--", any last label, and underscores (parse_domain_lax).
 _ascii_form = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?").fullmatch
-
-
-class InvalidDomain(InputError):
-    """A text is not a domain name.
-
-    Attributes:
-        reason: what is wrong with it, a short phrase.
-        value: the text as it was given, whole and unescaped.
-    """
-
-    def __init__(self, reason: str, value: str) -> None:
-        """Keep both fields; the text shows at most `MAX_SHOWN` characters of the value, escaped."""
-        super().__init__(f"invalid domain name: {reason}: {value[:MAX_SHOWN]!a}")
-        self.reason = reason
-        self.value = value
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
-        """Pickle by fields, not by text."""
-        return type(self), (self.reason, self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

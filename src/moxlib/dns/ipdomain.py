@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-from moxlib.dns.domain import Domain, InvalidDomain, parse_domain
+from moxlib.dns.domain import Domain, parse_domain
+from moxlib.dns.errors import InvalidDomain
 
 __all__ = ["IPDomain", "parse_ip_domain"]
 
