@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moxlib.smtpclient import Reply, ReplyParser, Session, Transaction
-from moxlib.smtpclient.reply import MAX_AUTH_LINE, MAX_REPLY_LINE, MAX_REPLY_LINES, Command, escape
+from moxlib.smtpclient.parser import MAX_AUTH_LINE, MAX_REPLY_LINE, MAX_REPLY_LINES
+from moxlib.smtpclient.reply import Command, escape
 
 # Lines that are nearly replies, and long runs of one byte: limits, and what is quadratic.
 lines = st.builds(

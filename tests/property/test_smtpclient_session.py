@@ -21,7 +21,7 @@ from moxlib.smtpclient import (
     Unknown,
 )
 from moxlib.smtpclient.extensions import parse_extensions
-from moxlib.smtpclient.reply import MAX_REPLY_LINE, MAX_REPLY_LINES
+from moxlib.smtpclient.parser import MAX_REPLY_LINE, MAX_REPLY_LINES
 
 EHLO = b"250-mx.example\r\n250-ENHANCEDSTATUSCODES\r\n250 PIPELINING\r\n"
 # Mostly what a server might say, so that a dialogue gets somewhere.

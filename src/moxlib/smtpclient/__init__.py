@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     )
     from moxlib.smtpclient.extensions import Extensions
     from moxlib.smtpclient.login import Login
-    from moxlib.smtpclient.reply import Command, Reply, ReplyParser
+    from moxlib.smtpclient.parser import ReplyParser
+    from moxlib.smtpclient.reply import Command, Reply
     from moxlib.smtpclient.result import Accepted, DeliveryResult, NotSent, RecipientResult, Refused, Unknown
     from moxlib.smtpclient.session import Exchange, Session
     from moxlib.smtpclient.timeouts import Timeouts
@@ -83,10 +84,11 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(_ERRORS.split(), ".errors"),
             **dict.fromkeys(_RESULTS.split(), ".result"),
             **dict.fromkeys(_TLS.split(), ".tls"),
-            **dict.fromkeys(("Command", "Reply", "ReplyParser"), ".reply"),
+            **dict.fromkeys(("Command", "Reply"), ".reply"),
             **dict.fromkeys(("Exchange", "Session"), ".session"),
             "Extensions": ".extensions",
             "Login": ".login",
+            "ReplyParser": ".parser",
             "SMTPConnection": ".connection",
             "Timeouts": ".timeouts",
             "Transaction": ".transaction",

@@ -20,7 +20,8 @@ from typing import Generic, TypeAlias, TypeVar
 from moxlib.errors import InputError, MoxlibError, StateError
 from moxlib.smtpclient.errors import ConnectionLost, ProtocolError, ReplyError, ResponseInjected, SMTPError
 from moxlib.smtpclient.extensions import Extensions, parse_extensions
-from moxlib.smtpclient.reply import MAX_AUTH_LINE, MAX_REPLY_LINE, Command, Reply, ReplyParser
+from moxlib.smtpclient.parser import MAX_AUTH_LINE, MAX_REPLY_LINE, ReplyParser
+from moxlib.smtpclient.reply import Command, Reply
 
 __all__ = ["Exchange", "Session", "Steps"]
 

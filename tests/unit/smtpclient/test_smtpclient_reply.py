@@ -3,7 +3,8 @@
 import pytest
 
 from moxlib.smtpclient import Command, ProtocolError, Reply, ReplyParser
-from moxlib.smtpclient.reply import MAX_REPLY_LINE, MAX_REPLY_LINES, escape
+from moxlib.smtpclient.parser import MAX_REPLY_LINE, MAX_REPLY_LINES
+from moxlib.smtpclient.reply import escape
 
 
 def parse(data: bytes, *, enhanced: bool = True) -> list[Reply]:
