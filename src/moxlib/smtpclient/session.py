@@ -126,6 +126,7 @@ class Session:
         "_outgoing",
         "_parser",
         "_running",
+        "_sent",
         "_waiting",
         "closing",
         "ehlo_name",
@@ -151,6 +152,7 @@ class Session:
         self._clear_is_over = False  # STARTTLS was granted: what comes now is the handshake, or an attack
         self._parser = ReplyParser()
         self._outgoing: list[bytes] = []
+        self._sent: Callable[[], None] | None = None  # by the one transaction whose final dot is in there
         self._running: deque[Exchange[object]] = deque()  # Begun; replies belong to the first.
         self._waiting: deque[Exchange[object]] = deque()
 
@@ -240,13 +242,18 @@ class Session:
         """Return what has to be sent now, and forget it."""
         if not self._outgoing:
             return b""
+        if self._sent is not None:
+            sent, self._sent = self._sent, None
+            sent()
         data = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
         self._outgoing.clear()
         return data
 
-    def send(self, data: bytes) -> None:
-        """Add to what has to be sent; for exchanges."""
+    def send(self, data: bytes, *, sent: Callable[[], None] | None = None) -> None:
+        """Add to what has to be sent; for exchanges. `sent` is called when the caller has taken it, if that happens."""
         self._outgoing.append(data)
+        if sent is not None:
+            self._sent = sent
 
     def receive(self, data: bytes) -> int:
         """Take bytes from the peer, and return how many replies they completed; never raises for what they are."""
@@ -312,6 +319,7 @@ class Session:
         while self._waiting:
             self._waiting.popleft().fail(error)
         self._outgoing.clear()
+        self._sent = None
 
     def proceed(self) -> None:
         """Begin the exchanges that may begin now; called where it matters, harmless elsewhere."""

@@ -40,6 +40,7 @@ class Transaction(Exchange[DeliveryResult]):
 
     Attributes:
         ended: the final dot was given to the connection: from here on a lost connection leaves `Unknown`.
+            Until `Session.data_to_send` has returned it, nothing can have arrived.
         wants_content: the peer waits for content that comes in chunks: `feed` them, then call `end`.
     """
 
@@ -147,9 +148,12 @@ class Transaction(Exchange[DeliveryResult]):
 
     def _send_end(self, data: bytes) -> None:
         self.wants_content = False
-        self._session.send(data)
+        self._session.send(data, sent=self._note_end)
         self._session.needs_reset = False  # RFC 5321 4.1.1.4: whatever the reply, the transaction is over
-        self.ended = self.whole = True
+        self.whole = True
+
+    def _note_end(self) -> None:
+        self.ended = True
 
     # Steps
 

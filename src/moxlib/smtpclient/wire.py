@@ -152,13 +152,13 @@ class Wire(asyncio.BufferedProtocol):
 
     def flush(self) -> None:
         """Send what the session has to send, and let its deadline run."""
-        data = self.session.data_to_send()
-        if data:
-            transport = self._transport
-            if transport is not None and not transport.is_closing():
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            data = self.session.data_to_send()
+            if data:
                 transport.write(data)
-            else:
-                self.session.lost(self.session.connection_lost("the connection is closed"))
+        elif not self.session.idle:
+            self.session.lost(self.session.connection_lost("the connection is closed"))
         self._touch()
 
     def abort(self, reason: str) -> None:

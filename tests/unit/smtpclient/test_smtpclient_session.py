@@ -200,7 +200,10 @@ def test_limits_mailmax_ends_the_use() -> None:
     session = greeted("LIMITS MAILMAX=1", "PIPELINING")
     sending = transaction(session)
     assert not session.usable
-    session.receive(b"250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n")
+    session.data_to_send()
+    session.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    session.data_to_send()
+    session.receive(b"250 ok\r\n")
     assert not sending.result.usable
 
 

@@ -341,6 +341,7 @@ def test_only_after_the_final_dot_is_a_failure_unknown(
     for reply in replies:
         session.data_to_send()
         session.receive(f"{reply}\r\n".encode())
+    session.data_to_send()
     assert callable(end)
     end(session)
     result = transaction.result
@@ -464,6 +465,7 @@ def test_lost_while_content_is_sent(ended: bool) -> None:
     transaction.feed(b"half of it")
     if ended:
         transaction.end()
+        session.data_to_send()
     session.lost(session.connection_lost("reset"))
     assert kinds(transaction.result) == [Unknown if ended else NotSent]
 
@@ -479,6 +481,26 @@ def test_a_reply_before_the_final_dot_ends_the_session(reply: bytes, kind: type[
     assert one.command is Command.CONTENT
     assert not transaction.wants_content
     assert isinstance(session.failure, ProtocolError)
+
+
+def test_what_was_not_taken_to_be_sent_has_not_arrived() -> None:
+    session = greeted(*PIPELINED)
+    transaction = submitted(session)
+    session.data_to_send()
+    session.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    session.lost(session.connection_lost("reset"))
+    assert kinds(transaction.result) == [NotSent]
+
+
+@pytest.mark.parametrize(("reply", "kind"), [(b"250 ok", NotSent), (b"554 no", Refused)])
+def test_a_reply_to_the_final_dot_before_it_was_sent(reply: bytes, kind: type[RecipientResult]) -> None:
+    session = greeted(*PIPELINED)
+    transaction = submitted(session)
+    session.data_to_send()
+    session.receive(b"250 ok\r\n250 ok\r\n354 go\r\n" + reply + b"\r\n")
+    assert kinds(transaction.result) == [kind]
+    assert isinstance(session.failure, ProtocolError)
+    assert session.data_to_send() == b""
 
 
 def test_an_abandoned_transaction() -> None:
@@ -516,6 +538,7 @@ def test_a_lost_connection_leaves_only_the_one_that_was_whole_unknown() -> None:
     session = greeted(*PIPELINED)
     first, second = submitted(session), submitted(session)
     session.receive(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    session.data_to_send()
     session.lost(session.connection_lost("reset"))
     assert kinds(first.result) == [Unknown]
     assert kinds(second.result) == [NotSent]
