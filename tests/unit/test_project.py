@@ -71,6 +71,19 @@ def test_a_module_has_the_names_it_exports(name: str) -> None:
     assert set(exported) <= set(dir(module))
 
 
+def test_the_page_on_layers_shows_those_that_are_checked() -> None:
+    contract = next(c for c in PYPROJECT["tool"]["importlinter"]["contracts"] if c.get("containers") == ["moxlib"])
+    checked = [
+        there
+        for layer in contract["layers"]
+        # A name in parentheses is a part to come; __main__ is the command's other name.
+        if (there := " | ".join(name for name in layer.split(" | ") if name[0] != "(" and name != "__main__"))
+    ]
+    page = (ROOT / "docs" / "explanation" / "layers.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert shown.splitlines() == checked
+
+
 def test_no_group_is_repeated_possessively() -> None:
     """Python 3.11 before 3.11.5, which Debian 12 has, matches `(?:...)*+` wrongly (CPython gh-106052)."""
     found = [
