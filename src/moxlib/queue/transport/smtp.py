@@ -88,7 +88,7 @@ class SMTPTransport:
         ehlo_name: str = "localhost",
         local_address: str | None = None,
         max_connections: int = 20,
-        pipeline: int = 2,
+        pipeline: int = 3,
         max_idle: float = 30.0,
         max_age: float = 300.0,
         timeouts: Timeouts | None = None,
@@ -176,6 +176,7 @@ class SMTPTransport:
                 needs_8bit=delivery.needs_8bit,
                 needs_smtputf8=delivery.needs_smtputf8,
                 require_tls=delivery.require_tls is RequireTLS.YES,
+                lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
             )
             again: list[int] = []
             for index, recipient in zip(now, result.recipients, strict=True):
