@@ -1,7 +1,7 @@
 """What the worker makes of outcomes, schedules, routes, and of transports that misbehave."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
@@ -366,7 +366,7 @@ async def test_a_managed_transport_runs_as_long_as_the_worker(depot: "Depot") ->
             self.log: list[str] = []
 
         @asynccontextmanager
-        async def running(self) -> Any:
+        async def running(self) -> AsyncIterator[None]:
             self.log.append("opened")
             yield
             self.log.append("closed")
@@ -385,7 +385,7 @@ async def test_a_managed_transport_runs_as_long_as_the_worker(depot: "Depot") ->
 async def test_a_managed_transport_that_cannot_be_opened_is_told_to_the_caller(depot: "Depot") -> None:
     class Broken(Odd):
         @asynccontextmanager
-        async def running(self) -> Any:
+        async def running(self) -> AsyncIterator[None]:
             raise StateError("no")
             yield
 
