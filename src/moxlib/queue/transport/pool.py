@@ -53,6 +53,8 @@ class ConnectionPool:
         self._max_age = max_age
         self._running = False
         self._open: list[Pooled] = []
+        self._idle: list[Pooled] = []
+        """Those of `_open` that nobody has now, the one used last at the end."""
         self._opening = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -73,7 +75,7 @@ class ConnectionPool:
             reaper.cancel()
             await asyncio.wait([reaper])
             self._running = False
-            open_, self._open = self._open, []
+            open_, self._open, self._idle = self._open, [], []
             await asyncio.gather(*(pooled.connection.quit() for pooled in open_))
 
     @asynccontextmanager
@@ -111,20 +113,13 @@ class ConnectionPool:
 
     def _pick(self) -> Pooled | None:
         """Return an idle connection, the one used last; or one to share, if no more may be opened; or None."""
-        shared: Pooled | None = None
-        for pooled in reversed(self._open):
-            connection = pooled.connection
-            if not connection.usable or not self._is_young(pooled):
-                continue
-            if not pooled.load:
-                return pooled
-            if (
-                pooled.load < self._pipeline
-                and connection.extensions.pipelining
-                and (shared is None or pooled.load < shared.load)
-            ):
-                shared = pooled
-        return shared if len(self._open) + self._opening >= self._max_connections else None
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._is_fit(self._idle[index]):
+                return self._idle.pop(index)
+        if len(self._open) + self._opening < self._max_connections:
+            return None
+        shared = [p for p in self._open if 0 < p.load < self._pipeline and p.connection.extensions.pipelining]
+        return min((p for p in shared if self._is_fit(p)), key=lambda pooled: pooled.load, default=None)
 
     async def _add(self) -> Pooled:
         self._opening += 1
@@ -140,12 +135,12 @@ class ConnectionPool:
 
     async def _close_idle(self) -> bool:
         """Close a connection that nobody uses and that is of no more use, to make room; False if there is none."""
-        for pooled in self._open:
-            if not pooled.load:
-                self._forget(pooled)
-                await pooled.connection.quit()
-                return True
-        return False
+        if not self._idle:
+            return False
+        pooled = self._idle[0]
+        self._forget(pooled)
+        await pooled.connection.quit()
+        return True
 
     async def _wait(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
@@ -164,20 +159,28 @@ class ConnectionPool:
                 waiter.set_result(None)
                 return
 
-    def _is_young(self, pooled: Pooled) -> bool:
+    def _is_fit(self, pooled: Pooled) -> bool:
+        """Say whether it can serve another delivery: it works, and is neither too old nor idle for too long."""
+        if not pooled.connection.usable:
+            return False
         now = self._clock.monotonic()
         return now - pooled.opened < self._max_age and (pooled.load > 0 or now - pooled.idle_since < self._max_idle)
 
     def _forget(self, pooled: Pooled) -> None:
-        if pooled in self._open:
-            self._open.remove(pooled)
+        for kept in (self._open, self._idle):
+            if pooled in kept:
+                kept.remove(pooled)
         self._wake()
 
     async def _release(self, pooled: Pooled) -> None:
         pooled.load -= 1
         pooled.fresh = False
         pooled.idle_since = self._clock.monotonic()
-        if pooled.load or (self._running and pooled.connection.usable and self._is_young(pooled)):
+        if pooled.load:
+            self._wake()
+            return
+        if self._running and self._is_fit(pooled):
+            self._idle.append(pooled)
             self._wake()
             return
         self._forget(pooled)
@@ -190,7 +193,7 @@ class ConnectionPool:
         """Close what has been idle, or open, for too long."""
         while True:
             await self._clock.sleep(min(self._max_idle, self._max_age) / 2)
-            for pooled in list(self._open):
-                if not pooled.load and not (pooled.connection.usable and self._is_young(pooled)):
+            for pooled in list(self._idle):
+                if not self._is_fit(pooled):
                     self._forget(pooled)
                     await pooled.connection.quit()
