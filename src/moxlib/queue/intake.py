@@ -39,6 +39,7 @@ MessageSource: TypeAlias = "EmailMessage[Any, Any] | bytes | str | os.PathLike[s
 """A message object, its bytes with CRLF line ends, a file's path, or an open binary file."""
 
 READ = 256 * 1024  # bytes read at once from a file
+MAX_ATTEMPTS = 1_000_000  # more than two years of one a minute; the history keeps them all in one row
 FUNCTION_ATTEMPTS = 1000  # for schedules that are functions, and so end when they say so
 MAX_EXTRA = 64 * 1024  # characters of keys and values together: they travel with every event of the message
 BLANK_LINE = b"\r\n\r\n"
@@ -325,8 +326,8 @@ def _require_tls(options: Options, header: HeaderFacts) -> RequireTLS:
 def _check_options(options: Options, config: QueueConfig, now: datetime) -> None:
     if options.schedule is not None:
         _check_schedule(options.schedule, config)
-    if options.max_attempts is not None and options.max_attempts < 1:
-        raise InvalidSubmission("max_attempts must be at least 1")
+    if options.max_attempts is not None and options.max_attempts not in range(1, MAX_ATTEMPTS + 1):
+        raise InvalidSubmission(f"max_attempts must be 1 to {MAX_ATTEMPTS:,}, not {options.max_attempts!r:.100}")
     if options.not_before is not None:
         _check_not_before(options.not_before, now)
     if options.extra:

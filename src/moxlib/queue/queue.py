@@ -7,7 +7,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +21,7 @@ from moxlib.queue.explain import Explanation, explain_message, explain_retired
 from moxlib.queue.intake import MessageSource, Options, prepare
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
-from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
 from moxlib.queue.storage.base import Storage
 from moxlib.queue.storage.content import ContentWriter, MessageContent
 from moxlib.queue.storage.sqlite import SQLiteStorage
@@ -35,6 +35,7 @@ __all__ = ["Queue"]
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
 TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base64url
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 CANCEL_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -410,9 +411,9 @@ class Queue:
                 raise InputError("at must be an aware datetime (with a time zone)")
             if at > self._clock.now() + MAX_WAIT:
                 raise InputError(f"at is more than {MAX_WAIT.days} days ahead")
-            return self._woken(await self._storage.set_next_attempt(where, at))
+            return self._woken(await self._storage.set_next_attempt(where, max(at, LONG_AGO)))
         assert by is not None
-        if abs(by) > MAX_WAIT:
+        if not -MAX_WAIT <= by <= MAX_WAIT:
             raise InputError(f"by is more than {MAX_WAIT.days} days")
         return self._woken(await self._storage.add_next_attempt(where, by))
 
@@ -421,12 +422,21 @@ class Queue:
 
         Raises:
             UnknownTransport: this queue has transports, but none of that name.
+            InputError: a name that is no text.
         """
         self._check_transport(transport)
+        if transport is not None and not is_text(transport):
+            raise InputError(f"a transport's name must be a text without lone surrogates, not {transport!r:.100}")
         return await self._storage.set_transport(where, transport)
 
     async def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> int:
-        """Change what messages ask of TLS."""
+        """Change what messages ask of TLS.
+
+        Raises:
+            InputError: `require_tls` is none of `RequireTLS`.
+        """
+        if require_tls not in tuple(RequireTLS):
+            raise InputError(f"require_tls is one of {', '.join(RequireTLS)}, not {require_tls!r:.100}")
         return await self._storage.set_require_tls(where, RequireTLS(require_tls))
 
     async def drop(self, where: MessageFilter) -> int:
@@ -457,8 +467,10 @@ class Queue:
             The rule (an equal one is not doubled), and how many queued messages it held.
 
         Raises:
-            InvalidFilter: a domain that is none.
+            InvalidFilter: a domain that is none, or an account that is no text.
         """
+        if not is_text(account):
+            raise InvalidFilter(f"a hold rule's account must be a text without lone surrogates, not {account!r:.100}")
         rule = HoldRule(
             account=account, sender_domain=_domain(sender_domain), recipient_domain=_domain(recipient_domain)
         )

@@ -15,7 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 from moxlib.queue.errors import InvalidFilter
 from moxlib.queue.types import EventType, Message, Retired
 
-__all__ = ["Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"]
+__all__ = ["Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort", "is_text"]
 
 T = TypeVar("T")
 
@@ -71,15 +71,15 @@ class MessageFilter:
     last_activity_after: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times that could not be compared."""
-        _check_times(self)
+        """Refuse values that nothing could be compared with."""
+        _check_values(self)
 
     @classmethod
     def of(cls, conditions: Mapping[str, Any]) -> Self:
         """Build a filter from loose data (a command line, a query string).
 
         Raises:
-            InvalidFilter: a field does not exist; the text names it and those that do.
+            InvalidFilter: a field does not exist (the text names it and those that do), or its value cannot be.
         """
         _check_fields(cls, conditions)
         return cls(**conditions)
@@ -119,18 +119,24 @@ class HistoryFilter:
     last_activity_after: datetime | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times that could not be compared."""
-        _check_times(self)
+        """Refuse values that nothing could be compared with."""
+        _check_values(self)
 
     @classmethod
     def of(cls, conditions: Mapping[str, Any]) -> Self:
         """Build a filter from loose data (a command line, a query string).
 
         Raises:
-            InvalidFilter: a field does not exist; the text names it and those that do.
+            InvalidFilter: a field does not exist (the text names it and those that do), or its value cannot be.
         """
         _check_fields(cls, conditions)
-        return cls(**conditions)
+        event = conditions.get("event")
+        if not isinstance(event, str):
+            return cls(**conditions)
+        try:
+            return cls(**{**conditions, "event": EventType(event)})
+        except ValueError as error:
+            raise InvalidFilter(f"event must be one of {', '.join(EventType)}, not {event!r:.100}") from error
 
     def matches(self, retired: Retired) -> bool:
         """Say whether the message meets every condition; storage engines must agree with this."""
@@ -161,11 +167,44 @@ def _between(value: datetime, after: datetime | None, before: datetime | None) -
     return (after is None or value > after) and (before is None or value < before)
 
 
-def _check_times(wanted: MessageFilter | HistoryFilter) -> None:
+def _check_values(wanted: MessageFilter | HistoryFilter) -> None:
     for f in fields(wanted):
         value = getattr(wanted, f.name)
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise InvalidFilter(f"{f.name} must be an aware datetime (with a time zone)")
+        what = "" if value is None else _wanting(f.name, value)
+        if what:
+            raise InvalidFilter(f"{f.name} must be {what}, not {value!r:.100}")
+
+
+def _wanting(name: str, value: object) -> str:
+    """Return what a field's value should be and is not; empty when it is."""
+    if name == "ids":
+        good = isinstance(value, tuple | list | set | frozenset) and all(_is_number(id_) for id_ in value)
+        return "" if good else "whole numbers"
+    if name == "base_id":
+        return "" if _is_number(value) else "a whole number"
+    if name in ("hold", "in_flight", "quarantined", "success"):
+        return "" if isinstance(value, bool) else "True or False"
+    if name == "event":
+        return "" if isinstance(value, EventType) else "an EventType"
+    if name.endswith(("_before", "_after")):
+        good = isinstance(value, datetime) and value.utcoffset() is not None
+        return "" if good else "an aware datetime (with a time zone)"
+    return "" if is_text(value) else "a text without lone surrogates"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in INT64
+
+
+def is_text(value: object) -> bool:
+    """Say whether it is a text that databases keep: one that UTF-8 can write."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

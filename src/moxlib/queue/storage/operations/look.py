@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.selection import INT64, Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.operations.rows import (
     EVENT_COLUMNS,
     MESSAGE_COLUMNS,
@@ -64,6 +64,8 @@ def content_files(tx: Tx) -> frozenset[str]:
 
 def get(tx: Tx, id_: int) -> Message | None:
     """Return a queued message."""
+    if id_ not in INT64:  # SQLite raises at larger numbers, which are nobody's id
+        return None
     for row in tx.query(GET, (id_,)):
         return message_of(row)
     return None
@@ -71,6 +73,8 @@ def get(tx: Tx, id_: int) -> Message | None:
 
 def get_retired(tx: Tx, id_: int) -> Retired | None:
     """Return a message of the history."""
+    if id_ not in INT64:
+        return None
     for row in tx.query(GET_RETIRED, (id_,)):
         return retired_of(row)
     return None
@@ -134,6 +138,8 @@ def _page(
 
 def events(tx: Tx, *, after: int, limit: int) -> tuple[Event, ...]:
     """Return events after a cursor, in order."""
+    if after not in INT64:
+        after = 0 if after < 0 else INT64[-1]
     return tuple(event_of(row) for row in tx.query(EVENTS, (after, limit)))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from moxlib.queue.selection import MessageFilter
+from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
@@ -140,7 +140,7 @@ def add_hold_rule(tx: Tx, rule: HoldRule) -> tuple[HoldRule, int]:
 
 def remove_hold_rule(tx: Tx, rule_id: int) -> bool:
     """Remove a rule; releases nothing."""
-    return tx.execute(REMOVE_RULE, (rule_id,)) == 1
+    return rule_id in INT64 and tx.execute(REMOVE_RULE, (rule_id,)) == 1
 
 
 def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
