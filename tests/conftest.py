@@ -1,7 +1,8 @@
-"""What holds for all tests: how hypothesis searches, and that nothing is skipped in continuous integration."""
+"""What holds for all tests: how hypothesis searches, that CI skips nothing, and that any text can be reported."""
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,3 +48,23 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     refuse_skip(report)
     return report
+
+
+def encodable(value: Any) -> Any:
+    """Return `value` with lone surrogates escaped in every text in it."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {encodable(key): encodable(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(map(encodable, value))
+        case _:
+            return value
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, dict[str, Any] | None]:
+    report = yield
+    escaped: dict[str, Any] | None = encodable(report)  # xdist ends the run when a log has what UTF-8 has not
+    return escaped

@@ -1,4 +1,4 @@
-"""What tests/conftest.py does to a run: a skipped test fails it where CI is set, and only there."""
+"""What tests/conftest.py does to a run."""
 
 import os
 import subprocess
@@ -15,26 +15,37 @@ SKIPS = {
 }
 
 
+def run(directory: Path, *options: str, **env: str) -> tuple[int, list[str]]:
+    """Run pytest on `directory` with our conftest.py; return its exit code, and what it printed."""
+    (directory / "conftest.py").write_text(CONFTEST.read_text(encoding="utf-8"), encoding="utf-8")
+    inherited = {name: value for name, value in os.environ.items() if name != "CI" and "PYTEST" not in name}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir=.", *options],
+        cwd=directory,
+        env=inherited | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
 def test_every_skip_fails_where_ci_is_set(tmp_path: Path) -> None:
-    for name, program in {**SKIPS, "conftest.py": CONFTEST.read_text(encoding="utf-8")}.items():
+    for name, program in SKIPS.items():
         (tmp_path / name).write_text(program, encoding="utf-8")
-
-    def run(**env: str) -> tuple[int, list[str]]:
-        inherited = {name: value for name, value in os.environ.items() if name != "CI" and "PYTEST" not in name}
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-c", os.devnull, "--rootdir=.", "--continue-on-collection-errors"],
-            cwd=tmp_path,
-            env=inherited | env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stdout.splitlines()
-
-    code, out = run()
+    code, out = run(tmp_path)
     assert code == pytest.ExitCode.OK
     assert "3 skipped" in out[-1]
-    code, out = run(CI="true")
+    code, out = run(tmp_path, "--continue-on-collection-errors", CI="true")
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "1 failed, 2 errors" in out[-1]
     assert sum("no peer: nothing may be skipped where CI is set" in line for line in out) >= len(SKIPS)
+
+
+def test_a_log_that_utf_8_cannot_encode_is_reported(tmp_path: Path) -> None:
+    program = "import logging\ndef test():\n    logging.warning('odd: \\udce9')\n    assert 'odd' == '\\udce9'\n"
+    (tmp_path / "test_odd.py").write_text(program, encoding="utf-8")
+    code, out = run(tmp_path, "-n", "1")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert any("odd: \\udce9" in line for line in out)
+    assert "1 failed" in out[-1]
