@@ -115,6 +115,7 @@ def _answered(rcpt: str, pipelining: bool) -> tuple[Session, Transaction]:
     accepted = rcpt.startswith("2")
     data = "354 go on\r\n" if accepted else "503 5.5.1 no recipients\r\n" if pipelining else ""
     for reply in ("250 2.1.0 ok\r\n", f"{rcpt}\r\n", data, "250 2.0.0 taken\r\n" if accepted else ""):
+        session.data_to_send()  # a reply to the final dot counts only once that was sent
         session.receive(reply.encode())
     return session, transaction
 
