@@ -120,8 +120,12 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def fuzz(session: nox.Session) -> None:
-    """Run every hypothesis test on MOXLIB_FUZZ_EXAMPLES (5,000) random examples instead of a few fixed ones."""
-    run_long(session, "-n", "2", "-m", "hypothesis", HYPOTHESIS_PROFILE="long", MOXLIB_FUZZ_EXAMPLES="5000")
+    """Run hypothesis on MOXLIB_FUZZ_EXAMPLES (5,000) random examples of each test instead of a few fixed ones.
+
+    The state machine of the storage, whose examples are long, gets MOXLIB_MACHINE_EXAMPLES (1,000).
+    """
+    examples = {"MOXLIB_FUZZ_EXAMPLES": "5000", "MOXLIB_MACHINE_EXAMPLES": "1000"}
+    run_long(session, "-n", "2", "-m", "hypothesis", HYPOTHESIS_PROFILE="long", **examples)
 
 
 @nox.session(requires=["build"])
