@@ -1,6 +1,6 @@
 """The SQLite storage does what the model in memory does: a machine asks both the same, and compares all they hold.
 
-MOXLIB_MACHINE_EXAMPLES runs are made (30 unless set); with the variable set they are random ones, else always the same.
+MOXLIB_MACHINE_EXAMPLES runs are made, at random; without the variable some dozens, always the same.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ from moxlib.queue.types import (
 from moxlib.testing import MemoryStorage
 
 T = TypeVar("T")
+F = TypeVar("F", MessageFilter, HistoryFilter)
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERYTHING = 10_000
@@ -56,13 +57,13 @@ HERE = ("here.example", "there.example")
 TRANSPORTS = (None, "relay", "other")
 
 # Few values each, so that filters, rules and instants meet what they ask for.
-seconds = st.sampled_from([-60, -1, 0, 1, 2, 30, 60, 90]).map(lambda n: timedelta(seconds=n))
-soon = st.sampled_from([0, 1, 1, 2, 30, 60, 61]).map(lambda n: timedelta(seconds=n))
-instants = st.integers(-1, 150).map(lambda n: START + timedelta(seconds=n))
+seconds = st.sampled_from([-60, 0, 1, 30, 60]).map(lambda n: timedelta(seconds=n))
+soon = st.sampled_from([0, 0, 1, 30, 60]).map(lambda n: timedelta(seconds=n))
+instants = st.sampled_from([0, 1, 30, 31, 60, 90, 120]).map(lambda n: START + timedelta(seconds=n))
 recipients = st.builds(
     lambda name, domain: NewRecipient(address=f"{name}@{domain}", domain=domain, destination=domain),
     st.sampled_from(["a", "B", "Jörg"]),
-    st.sampled_from(DOMAINS),
+    st.sampled_from([DOMAINS[0], *DOMAINS]),
 )
 sizes = st.sampled_from([0, 5, CLAIM_BODY_MAX, CLAIM_BODY_MAX + 1])
 hold_rules = st.builds(
@@ -77,30 +78,38 @@ def maybe(values: st.SearchStrategy[T]) -> st.SearchStrategy[T | None]:
     return st.one_of(st.none(), st.none(), st.none(), values)
 
 
+def filters(kind: type[F], conditions: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[F]:
+    """Filters of at most two conditions: more would match next to nothing."""
+    one = st.sampled_from(sorted(conditions)).flatmap(lambda name: st.tuples(st.just(name), conditions[name]))
+    return st.lists(one, max_size=2).map(lambda chosen: kind(**dict(chosen)))
+
+
 common_conditions: dict[str, st.SearchStrategy[Any]] = {
-    "ids": maybe(st.lists(st.integers(1, 12), max_size=4).map(tuple)),
-    "base_id": maybe(st.integers(1, 6)),
-    "account": maybe(st.sampled_from(ACCOUNTS)),
-    "sender": maybe(st.sampled_from(["HERE", "t"])),
-    "recipient": maybe(st.sampled_from(["b@", "JÖRG", "z.Example"])),
-    "destination": maybe(st.sampled_from(["X.example", "y.example"])),
-    "transport": maybe(st.sampled_from(["", "relay"])),
-    "queued_before": maybe(instants),
-    "queued_after": maybe(instants),
-    "last_activity_before": maybe(instants),
-    "last_activity_after": maybe(instants),
+    "ids": st.lists(st.integers(1, 12), max_size=6).map(tuple),
+    "base_id": st.integers(1, 6),
+    "account": st.sampled_from(ACCOUNTS),
+    "sender": st.sampled_from(["HERE", "t"]),
+    "recipient": st.sampled_from(["b@", "JÖRG", "z.Example"]),
+    "destination": st.sampled_from(["X.example", "y.example"]),
+    "transport": st.sampled_from(["", "relay"]),
+    "queued_before": instants,
+    "queued_after": instants,
+    "last_activity_before": instants,
+    "last_activity_after": instants,
 }
-message_filters = st.builds(
+message_filters = filters(
     MessageFilter,
-    **common_conditions,
-    hold=maybe(st.booleans()),
-    in_flight=maybe(st.booleans()),
-    quarantined=maybe(st.booleans()),
-    next_attempt_before=maybe(instants),
-    next_attempt_after=maybe(instants),
+    common_conditions
+    | {
+        "hold": st.booleans(),
+        "in_flight": st.booleans(),
+        "quarantined": st.booleans(),
+        "next_attempt_before": instants,
+        "next_attempt_after": instants,
+    },
 )
-history_filters = st.builds(
-    HistoryFilter, **common_conditions, success=maybe(st.booleans()), event=maybe(st.sampled_from(EventType))
+history_filters = filters(
+    HistoryFilter, common_conditions | {"success": st.booleans(), "event": st.sampled_from(EventType)}
 )
 claim_fields = st.fixed_dictionaries(
     {
@@ -110,7 +119,7 @@ claim_fields = st.fixed_dictionaries(
         "release": st.lists(st.sampled_from([*DOMAINS, "nowhere.example"]), max_size=2, unique=True),
         "limits": st.builds(
             DestinationLimits,
-            default=st.integers(1, 4),
+            default=st.integers(1, 3),
             by_destination=st.dictionaries(st.just("x.example"), st.integers(1, 3), max_size=1),
         ),
     }
@@ -159,6 +168,46 @@ def in_any_order(events: Sequence[Event]) -> list[Event]:
     return sorted((replace(event, id=0) for event in events), key=lambda e: (e.at, e.message, e.type))
 
 
+Change = Callable[[Storage, MessageFilter, datetime], Awaitable[int]]
+
+
+def change_by(kind: str, wait: timedelta, transport: str | None, require_tls: RequireTLS) -> Change:
+    """Return what an operator does."""
+
+    def change(storage: Storage, where: MessageFilter, now: datetime) -> Awaitable[int]:
+        match kind:
+            case "hold" | "release":
+                return storage.set_hold(where, hold=kind == "hold")
+            case "set next attempt":
+                return storage.set_next_attempt(where, now + wait)
+            case "add to next attempt":
+                return storage.add_next_attempt(where, wait)
+            case "set transport":
+                return storage.set_transport(where, transport)
+            case "set require-TLS":
+                return storage.set_require_tls(where, require_tls)
+        keep = {"": wait, "shop": timedelta(seconds=60)}
+        event = EventType.CANCELED if kind == "drop" else EventType.FAILED
+        return storage.retire(where, event=event, text=kind, now=now, keep=keep)
+
+    return change
+
+
+CHANGES = [
+    "hold",
+    "release",
+    "set next attempt",
+    "add to next attempt",
+    "set transport",
+    "set require-TLS",
+    "drop",
+    "fail",
+]
+changes = st.builds(
+    change_by, st.sampled_from(CHANGES), seconds, st.sampled_from(TRANSPORTS), st.sampled_from(RequireTLS)
+)
+picks = st.integers(0, 9)
+leases = st.sampled_from([timedelta(seconds=30), timedelta(seconds=300)])
 Submit = Callable[[datetime], NewSubmission]
 
 
@@ -194,8 +243,7 @@ submissions = st.builds(
 class StorageMachine(RuleBasedStateMachine):
     """Two storages and the time."""
 
-    workers = Bundle("workers")
-    claims = Bundle("claims")
+    claims = Bundle("claims")  # (worker, claim), until settled
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,6 +252,8 @@ class StorageMachine(RuleBasedStateMachine):
         self.now = START
         self.submissions: list[int] = []
         self.rule_ids: list[int] = []
+        self.workers: list[int] = []
+        self.alive: list[int] = []  # of the workers, those that are registered
         self.model: Storage = MemoryStorage()
         self.real = self.make_real()
         self.both(lambda storage: storage.open(self.now))
@@ -228,14 +278,8 @@ class StorageMachine(RuleBasedStateMachine):
 
     # submitting
 
-    @rule(new=submissions)
-    def submit(self, new: Submit) -> None:
-        submission = new(self.now)
-        receipts = self.both(lambda storage: storage.insert(submission))
-        self.submissions.append(receipts[0].base_id)
-
-    @rule(news=st.lists(submissions, min_size=2, max_size=5), new_rule=maybe(hold_rules), after=st.integers(0, 4))
-    def submit_at_once(self, news: list[Submit], new_rule: HoldRule | None, after: int) -> None:
+    @rule(news=st.lists(submissions, min_size=1, max_size=4), new_rule=maybe(hold_rules), after=st.integers(0, 4))
+    def submit(self, news: list[Submit], new_rule: HoldRule | None, after: int) -> None:
         """Submit from several tasks, with a hold rule coming in between: what is asked first is done first."""
 
         async def ask(storage: Storage) -> list[Any]:
@@ -252,35 +296,69 @@ class StorageMachine(RuleBasedStateMachine):
 
     # working
 
-    @initialize(target=workers)
-    def first_worker(self) -> int:
-        return self.both(lambda storage: storage.register_worker("host/1", now=self.now, lease=timedelta(seconds=60)))
+    @initialize(target=claims, news=st.lists(submissions, min_size=1, max_size=4))
+    def begin(self, news: list[Submit]) -> Any:
+        """Begin with some mail and two workers, one at work: an empty queue has nothing to differ in."""
+        self.submit(news, None, 0)
+        self.register(timedelta(seconds=60))
+        self.register(timedelta(seconds=300))
+        return self.claim(0, {"limit": 2, "limits": DestinationLimits()})
 
-    @rule(target=workers, lease=st.sampled_from([timedelta(seconds=30), timedelta(seconds=300)]))
-    def register(self, lease: timedelta) -> int:
-        return self.both(lambda storage: storage.register_worker("host/1", now=self.now, lease=lease))
+    def register(self, lease: timedelta) -> None:
+        new = self.both(lambda storage: storage.register_worker("host/1", now=self.now, lease=lease))
+        self.workers.append(new)
+        self.alive.append(new)
 
-    @rule(worker=workers)
-    def renew(self, worker: int) -> None:
-        self.both(lambda storage: storage.renew(worker, now=self.now, lease=timedelta(seconds=60)))
+    def worker(self, pick: int) -> int:
+        """Return a worker that is registered; for picks over 7, one that is perhaps not any more."""
+        if not self.alive:
+            self.register(timedelta(seconds=60))
+        choice = self.alive if pick <= 7 else self.workers
+        return choice[pick % len(choice)]
 
-    @rule(worker=workers)
-    def unregister(self, worker: int) -> None:
-        self.both(lambda storage: storage.unregister_worker(worker, now=self.now))
+    @rule(
+        what=st.sampled_from(["register", "renew", "unregister", "take back", "take back"]),
+        pick=picks,
+        dead=st.lists(picks, max_size=2),
+        lease=leases,
+        hold=st.booleans(),
+    )
+    def administer(self, what: str, pick: int, dead: list[int], lease: timedelta, hold: bool) -> None:
+        worker = self.worker(pick)
+        gone: tuple[int, ...] = ()
+        if what == "register":
+            self.register(lease)
+        elif what == "renew":
+            self.both(lambda storage: storage.renew(worker, now=self.now, lease=lease))
+        elif what == "unregister":
+            self.both(lambda storage: storage.unregister_worker(worker, now=self.now))
+            gone = (worker,)
+        else:
+            ids = [self.worker(pick) for pick in dead]
+            gone = self.both(lambda storage: storage.take_back(now=self.now, dead=ids, hold_interrupted=hold))
+        self.alive = [alive for alive in self.alive if alive not in gone]
 
-    @rule(dead=st.lists(workers, max_size=2), hold=st.booleans())
-    def take_back(self, dead: list[int], hold: bool) -> None:
-        self.both(lambda storage: storage.take_back(now=self.now, dead=dead, hold_interrupted=hold))
-
-    @rule(target=claims, worker=workers, fields=claim_fields)
-    def claim(self, worker: int, fields: dict[str, Any]) -> Any:
+    @rule(target=claims, pick=picks, fields=claim_fields)
+    def claim(self, pick: int, fields: dict[str, Any]) -> Any:
+        worker = self.worker(pick)
         request = ClaimRequest(now=self.now, **fields)
         result = self.both(lambda storage: storage.claim(worker, request))
         return multiple(*((worker, claim) for claim in result.claims))
 
-    @rule(target=claims, worker=workers)
-    def claim_all(self, worker: int) -> Any:
-        return self.claim(worker, {"limit": 50, "limits": DestinationLimits()})
+    @rule(target=claims, pick=picks, wait=soon)
+    def claim_all_later(self, pick: int, wait: timedelta) -> Any:
+        self.now += wait
+        return self.claim(pick, {"limit": 50, "limits": DestinationLimits(default=3)})
+
+    @rule(pick=picks, makes=st.lists(settlements, min_size=1, max_size=3), wait=soon)
+    def claim_and_settle(self, pick: int, makes: list[Settle], wait: timedelta) -> None:
+        """An attempt for all that is due, as workers make them all day."""
+        worker = self.worker(pick)
+        request = ClaimRequest(now=self.now, limit=50, limits=DestinationLimits(default=3))
+        claims = self.both(lambda storage: storage.claim(worker, request)).claims
+        self.now += wait
+        batch = [makes[n % len(makes)](claim.message, self.now) for n, claim in enumerate(claims)]
+        assert self.both(lambda storage: storage.settle(worker, batch, now=self.now)) == frozenset()
 
     @rule(picked=st.lists(st.tuples(consumes(claims), settlements), min_size=1, max_size=4))
     def settle(self, picked: list[tuple[tuple[int, Claim], Settle]]) -> None:
@@ -288,13 +366,16 @@ class StorageMachine(RuleBasedStateMachine):
             batch = [make(claim.message, self.now) for (owner, claim), make in picked if owner == worker]
             self.both(lambda storage: storage.settle(worker, batch, now=self.now))  # noqa: B023 - called at once
 
-    @rule(claimed=claims, worker=workers, make=settlements)
-    def settle_by_another(self, claimed: tuple[int, Claim], worker: int, make: Settle) -> None:
+    @rule(claimed=claims, pick=picks, make=settlements)
+    def settle_by_another(self, claimed: tuple[int, Claim], pick: int, make: Settle) -> None:
         owner, claim = claimed
+        worker = self.worker(pick)
         if owner != worker:
             settlement = make(claim.message, self.now)
+            current = self.runner.run(self.model.get(claim.message.id))
             lost = self.both(lambda storage: storage.settle(worker, [settlement], now=self.now))
             assert lost == {claim.message.id}
+            assert self.runner.run(self.model.get(claim.message.id)) == current
 
     @rule(by=seconds.filter(lambda wait: wait > timedelta(0)))
     def advance(self, by: timedelta) -> None:
@@ -302,53 +383,26 @@ class StorageMachine(RuleBasedStateMachine):
 
     # operating
 
-    @rule(where=message_filters, hold=st.booleans())
-    def set_hold(self, where: MessageFilter, hold: bool) -> None:
-        self.both(lambda storage: storage.set_hold(where, hold=hold))
+    @rule(where=message_filters, change=changes)
+    def operate(self, where: MessageFilter, change: Change) -> None:
+        self.both(lambda storage: change(storage, where, self.now))
 
-    @rule(where=message_filters, wait=seconds)
-    def set_next_attempt(self, where: MessageFilter, wait: timedelta) -> None:
-        self.both(lambda storage: storage.set_next_attempt(where, self.now + wait))
+    @rule(new=maybe(hold_rules), back=st.integers(0, 3))
+    def change_hold_rules(self, new: HoldRule | None, back: int) -> None:
+        if new is not None:
+            added, _ = self.both(lambda storage: storage.add_hold_rule(new))
+            self.rule_ids.append(added.id)
+        else:
+            id_ = self.rule_ids[-1 - back] if back < len(self.rule_ids) else 4711
+            self.both(lambda storage: storage.remove_hold_rule(id_))
 
-    @rule(where=message_filters, delay=seconds)
-    def add_next_attempt(self, where: MessageFilter, delay: timedelta) -> None:
-        self.both(lambda storage: storage.add_next_attempt(where, delay))
-
-    @rule(where=message_filters, transport=st.sampled_from(TRANSPORTS))
-    def set_transport(self, where: MessageFilter, transport: str | None) -> None:
-        self.both(lambda storage: storage.set_transport(where, transport))
-
-    @rule(where=message_filters, require_tls=st.sampled_from(RequireTLS))
-    def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> None:
-        self.both(lambda storage: storage.set_require_tls(where, require_tls))
-
-    @rule(
-        where=message_filters,
-        event=st.sampled_from([EventType.CANCELED, EventType.FAILED]),
-        keep=st.dictionaries(st.sampled_from(["", "shop"]), seconds),
-    )
-    def retire(self, where: MessageFilter, event: EventType, keep: dict[str, timedelta]) -> None:
-        self.both(lambda storage: storage.retire(where, event=event, text="by hand", now=self.now, keep=keep))
-
-    @rule(new=hold_rules)
-    def add_hold_rule(self, new: HoldRule) -> None:
-        added, _ = self.both(lambda storage: storage.add_hold_rule(new))
-        self.rule_ids.append(added.id)
-
-    @rule(back=st.integers(0, 3))
-    def remove_hold_rule(self, back: int) -> None:
-        id_ = self.rule_ids[-1 - back] if back < len(self.rule_ids) else 4711
-        self.both(lambda storage: storage.remove_hold_rule(id_))
-
-    @rule(age=soon)
-    def purge(self, age: timedelta) -> None:
+    @rule(age=soon, reopen=st.booleans())
+    def maintain(self, age: timedelta, reopen: bool) -> None:
+        if reopen:
+            self.both(lambda storage: storage.close())
+            self.real = self.make_real()
+            self.both(lambda storage: storage.open(self.now))
         self.both(lambda storage: storage.purge(now=self.now, events_before=self.now - age))
-
-    @rule()
-    def reopen(self) -> None:
-        self.both(lambda storage: storage.close())
-        self.real = self.make_real()
-        self.both(lambda storage: storage.open(self.now))
 
     # looking
 
@@ -419,21 +473,18 @@ class ThreadedStorageMachine(StorageMachine):
         return SQLiteStorage(Path(self.directory.name) / "mail.db", transactions="thread")
 
 
-RUNS = settings(
-    max_examples=int(EXAMPLES or 30),
-    stateful_step_count=50,
-    derandomize=EXAMPLES is None,
-    deadline=None,
-    phases=[
-        Phase.explicit,
-        Phase.reuse,
-        Phase.generate,
-        Phase.shrink,
-    ],  # explaining takes minutes, and says little here
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+def runs(usual: int) -> settings:
+    return settings(
+        max_examples=int(EXAMPLES or usual),
+        stateful_step_count=50,
+        derandomize=EXAMPLES is None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # explaining takes minutes, and says little
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )
+
 
 TestStorageMachine = StorageMachine.TestCase
-TestStorageMachine.settings = RUNS
+TestStorageMachine.settings = runs(60)
 TestThreadedStorageMachine = ThreadedStorageMachine.TestCase
-TestThreadedStorageMachine.settings = RUNS
+TestThreadedStorageMachine.settings = runs(30)
