@@ -127,3 +127,35 @@ async def test_a_worker_stopped_past_its_lease_settles_nothing_of_what_was_taken
     assert sleeper.wait_for(is_end_of(next_id))["kind"] == "delivered", "it works on, under a new lease"
     sleeper.stop()
     await audit(stage)
+
+
+async def test_a_late_settlement_does_not_end_the_attempt_of_another_worker(stage: Stage) -> None:
+    [id_] = await submit(stage, "user@d0.example")
+    sleeper = stage.start("deliverer", gated=True, lease=0.5)
+    sleeper.wait_for(lambda line: "begun" in line)
+    suspend(sleeper, stage)
+    successor = stage.start("deliverer", gated=True, lease=60.0)
+    successor.wait_for(lambda line: "begun" in line)
+
+    os.kill(sleeper.pid, signal.SIGCONT)
+    for _ in range(2):
+        sleeper.tell("go on")
+    assert sleeper.wait_for(lambda line: "lease_lost" in line)["lease_lost"] == 1
+    async with Queue.open(stage.database) as queue:
+        message = await queue.get(id_)
+    assert message is not None
+    assert (message.in_flight, message.attempts) == (True, 2)
+    assert [result.kind.value for result in message.results] == ["interrupted"]
+
+    for _ in range(2):
+        successor.tell("go on")
+    assert successor.wait_for(is_end_of(id_))["kind"] == "delivered"
+    sleeper.stop()
+    successor.stop()
+    async with Queue.open(stage.database) as queue:
+        retired = await queue.get_retired(id_)
+        assert [event.type.value for event in await queue.events()] == ["delivered"]
+    assert retired is not None
+    assert [result.kind.value for result in retired.results] == ["interrupted", "delivered"]
+    assert [line["attempt"] for line in taken(stage)] == [1, 2]
+    await audit(stage)
