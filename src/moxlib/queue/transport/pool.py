@@ -78,9 +78,8 @@ class ConnectionPool:
             open_, self._open, self._idle = self._open, [], []
             await asyncio.gather(*(pooled.connection.quit() for pooled in open_))
 
-    @asynccontextmanager
-    async def lend(self, *, fresh: bool = False) -> AsyncIterator[Pooled]:
-        """Lend a connection; it stays in the pool if it is still usable at the end of the block.
+    async def acquire(self, *, fresh: bool = False) -> Pooled:
+        """Take a connection; `release` or `discard` ends that.
 
         Args:
             fresh: a new one, whatever is idle.
@@ -89,16 +88,6 @@ class ConnectionPool:
             StateError: the pool is not running.
             SMTPError: no connection could be made.
         """
-        pooled = await self._acquire(fresh=fresh)
-        try:
-            yield pooled
-        except BaseException:
-            self._forget(pooled)
-            await pooled.connection.close()
-            raise
-        await self._release(pooled)
-
-    async def _acquire(self, *, fresh: bool) -> Pooled:
         while True:
             if not self._running:
                 raise StateError("the transport is not running: it delivers inside `queue.worker()`")
@@ -172,7 +161,8 @@ class ConnectionPool:
                 kept.remove(pooled)
         self._wake()
 
-    async def _release(self, pooled: Pooled) -> None:
+    async def release(self, pooled: Pooled) -> None:
+        """Give a connection back; the pool keeps it if it is still of use."""
         pooled.load -= 1
         pooled.fresh = False
         pooled.idle_since = self._clock.monotonic()
@@ -188,6 +178,11 @@ class ConnectionPool:
             await pooled.connection.quit()
         else:
             await pooled.connection.close()
+
+    async def discard(self, pooled: Pooled) -> None:
+        """Give back a connection on which something went wrong; it is closed, whoever else has it."""
+        self._forget(pooled)
+        await pooled.connection.close()
 
     async def _reap(self) -> None:
         """Close what has been idle, or open, for too long."""

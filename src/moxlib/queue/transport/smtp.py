@@ -13,7 +13,7 @@ from typing import assert_never
 from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError
 from moxlib.queue.transport.base import Delivery
-from moxlib.queue.transport.pool import ConnectionPool, Pooled
+from moxlib.queue.transport.pool import ConnectionPool
 from moxlib.queue.types import Deferred, Delivered, Failed, Outcome, RequireTLS
 from moxlib.queue.types import Unknown as UnknownOutcome
 from moxlib.sasl import Credentials
@@ -133,16 +133,24 @@ class SMTPTransport:
             text = f"the message requires TLS, and the transport to {self.host} does not verify it"
             return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * len(delivery.recipients)
         try:
-            async with self._pool.lend() as pooled:
-                stale = not pooled.fresh
-                outcomes, result = await self._transactions(pooled, delivery)
-                stale = stale and not result.answered and not result.usable
-            if stale:  # the server had closed the connection meanwhile: that is no attempt yet
-                async with self._pool.lend(fresh=True) as pooled:
-                    outcomes, result = await self._transactions(pooled, delivery)
+            outcomes, stale = await self._try(delivery, fresh=False)
+            if stale:
+                outcomes, stale = await self._try(delivery, fresh=True)
         except SMTPError as error:
             return [_no_session(error, self.host)] * len(delivery.recipients)
         return outcomes
+
+    async def _try(self, delivery: Delivery, *, fresh: bool) -> tuple[list[Outcome], bool]:
+        """Deliver on one connection; also say whether the server had closed it meanwhile: that is no attempt yet."""
+        pooled = await self._pool.acquire(fresh=fresh)
+        used = not pooled.fresh
+        try:
+            outcomes, result = await self._transactions(pooled.connection, delivery)
+        except BaseException:
+            await self._pool.discard(pooled)
+            raise
+        await self._pool.release(pooled)
+        return outcomes, used and not result.answered and not result.usable
 
     async def _connect(self) -> SMTPConnection:
         mode = TLSMode.IMMEDIATE if self.IMMEDIATE_TLS else TLSMode.REQUIRED
@@ -158,9 +166,10 @@ class SMTPTransport:
             clock=self._clock,
         )
 
-    async def _transactions(self, pooled: Pooled, delivery: Delivery) -> tuple[list[Outcome], DeliveryResult]:
+    async def _transactions(
+        self, connection: SMTPConnection, delivery: Delivery
+    ) -> tuple[list[Outcome], DeliveryResult]:
         """Run transactions on one connection until each recipient has an outcome."""
-        connection = pooled.connection
         recipients = delivery.recipients
         outcomes: dict[int, Outcome] = {}
         waiting = list(range(len(recipients)))
