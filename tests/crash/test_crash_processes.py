@@ -134,7 +134,7 @@ async def test_a_late_settlement_does_not_end_the_attempt_of_another_worker(stag
     sleeper = stage.start("deliverer", gated=True, lease=0.5)
     sleeper.wait_for(lambda line: "begun" in line)
     suspend(sleeper, stage)
-    successor = stage.start("deliverer", gated=True, lease=60.0)
+    successor = stage.start("deliverer", gated=True, lease=3.0)  # not so short that a busy machine loses it
     successor.wait_for(lambda line: "begun" in line)
 
     os.kill(sleeper.pid, signal.SIGCONT)
