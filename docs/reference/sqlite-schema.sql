@@ -2,17 +2,11 @@ CREATE INDEX moxlib_content_file ON moxlib_content (file) WHERE file IS NOT NULL
 
 CREATE INDEX moxlib_destination_turn ON moxlib_destination (turn) WHERE turn IS NOT NULL;
 
-CREATE INDEX moxlib_event_at ON moxlib_event (at);
-
 CREATE INDEX moxlib_message_due ON moxlib_message (destination, next_attempt) WHERE owner IS NULL AND hold = 0;
 
 CREATE INDEX moxlib_message_owner ON moxlib_message (owner) WHERE owner IS NOT NULL;
 
-CREATE INDEX moxlib_message_submission ON moxlib_message (submission);
-
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
-
-CREATE INDEX moxlib_retired_submission ON moxlib_retired (submission);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
@@ -52,7 +46,7 @@ CREATE TABLE moxlib_hold_rule (
 
 CREATE TABLE moxlib_message (
     id INTEGER PRIMARY KEY,
-    submission INTEGER NOT NULL REFERENCES moxlib_submission (id),
+    submission INTEGER NOT NULL,
     destination INTEGER NOT NULL,
     recipient TEXT NOT NULL,
     recipient_domain TEXT NOT NULL,
@@ -71,7 +65,7 @@ CREATE TABLE moxlib_message (
 
 CREATE TABLE moxlib_retired (
     id INTEGER PRIMARY KEY,
-    submission INTEGER NOT NULL REFERENCES moxlib_submission (id),
+    submission INTEGER NOT NULL,
     destination TEXT NOT NULL,
     recipient TEXT NOT NULL,
     finished INTEGER NOT NULL,
@@ -103,6 +97,7 @@ CREATE TABLE moxlib_submission (
     account TEXT NOT NULL,
     sender TEXT NOT NULL,
     sender_domain TEXT NOT NULL,
+    recipients INTEGER NOT NULL,
     queued INTEGER NOT NULL,
     message_id TEXT NOT NULL,
     subject TEXT NOT NULL,

@@ -11,8 +11,9 @@ from moxlib.queue.types import HoldRule, NewRecipient, NewSubmission, Submission
 
 __all__ = ["insert_all"]
 
-SUBMISSION = """INSERT INTO moxlib_submission (id, account, sender, sender_domain, queued, message_id, subject, size,
-    prefix, needs_8bit, needs_smtputf8, schedule, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+SUBMISSION = """INSERT INTO moxlib_submission (id, account, sender, sender_domain, recipients, queued, message_id,
+    subject, size, prefix, needs_8bit, needs_smtputf8, schedule, extra)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 CONTENT = "INSERT INTO moxlib_content (submission, sha256, body, file) VALUES (?, ?, ?, ?)"
 MESSAGE = """INSERT INTO moxlib_message (id, submission, destination, recipient, recipient_domain, hold, max_attempts,
     next_attempt, transport, require_tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -73,6 +74,7 @@ def _submission_row(base_id: int, new: NewSubmission) -> Row:
         new.account,
         new.sender,
         new.sender_domain,
+        len(new.recipients),
         micros(new.queued),
         new.message_id,
         new.subject,

@@ -39,8 +39,8 @@ HOLD_MATCHING = """UPDATE moxlib_message SET hold = 1 WHERE hold = 0 AND (? = ''
         WHERE (? = '' OR account = ?) AND (? = '' OR sender_domain = ?))"""
 PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
     (SELECT id FROM moxlib_retired WHERE keep_until <= ? ORDER BY keep_until LIMIT ?) RETURNING submission"""
-PURGE_EVENTS = """DELETE FROM moxlib_event WHERE id IN
-    (SELECT id FROM moxlib_event WHERE at < ? ORDER BY at LIMIT ?)"""
+PURGE_EVENTS = """DELETE FROM moxlib_event WHERE at < ? AND id IN
+    (SELECT id FROM moxlib_event ORDER BY id LIMIT ?)"""  # the log is in order of time, and needs no index for it
 IDLE_DESTINATIONS = "SELECT count(*) FROM moxlib_destination WHERE turn IS NULL"
 PRUNE_DESTINATIONS = """DELETE FROM moxlib_destination WHERE turn IS NULL
     AND id NOT IN (SELECT destination FROM moxlib_slot)

@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _POLICY = RequireTLS.POLICY
 _KINDS = {kind.value: kind for kind in ResultKind}
 
@@ -51,7 +52,7 @@ def moment(micros: int) -> datetime:
 
 def dump_extra(extra: Mapping[str, str]) -> str:
     """Return a string map as JSON."""
-    return json.dumps(dict(extra), ensure_ascii=False, separators=(",", ":")) if extra else "{}"
+    return _encode(dict(extra)) if extra else "{}"
 
 
 def _load_extra(text: str) -> Mapping[str, str]:
@@ -60,7 +61,7 @@ def _load_extra(text: str) -> Mapping[str, str]:
 
 def dump_results(results: tuple[AttemptResult, ...]) -> str:
     """Return attempt results as JSON, an array each."""
-    return json.dumps(
+    return _encode(
         [
             [
                 r.attempt,
@@ -74,9 +75,7 @@ def dump_results(results: tuple[AttemptResult, ...]) -> str:
                 r.peer,
             ]
             for r in results
-        ],
-        ensure_ascii=False,
-        separators=(",", ":"),
+        ]
     )
 
 

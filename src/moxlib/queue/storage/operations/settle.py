@@ -29,11 +29,14 @@ RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, 
 DELETE_MESSAGE = "DELETE FROM moxlib_message WHERE id = ?"
 FILES = "SELECT submission, file FROM moxlib_content WHERE file IS NOT NULL AND submission IN ({ids})"
 DELETE_CONTENT = """DELETE FROM moxlib_content WHERE submission = ?
-    AND NOT EXISTS (SELECT 1 FROM moxlib_message m WHERE m.submission = moxlib_content.submission)"""
+    AND NOT EXISTS (SELECT 1 FROM moxlib_message m, moxlib_submission s WHERE s.id = moxlib_content.submission
+        AND m.id >= s.id AND m.id < s.id + s.recipients)"""
 HAS_CONTENT = "SELECT 1 FROM moxlib_content WHERE submission = ?"
 DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
-    AND NOT EXISTS (SELECT 1 FROM moxlib_message m WHERE m.submission = moxlib_submission.id)
-    AND NOT EXISTS (SELECT 1 FROM moxlib_retired r WHERE r.submission = moxlib_submission.id)"""
+    AND NOT EXISTS (SELECT 1 FROM moxlib_message m
+        WHERE m.id >= moxlib_submission.id AND m.id < moxlib_submission.id + moxlib_submission.recipients)
+    AND NOT EXISTS (SELECT 1 FROM moxlib_retired r
+        WHERE r.id >= moxlib_submission.id AND r.id < moxlib_submission.id + moxlib_submission.recipients)"""
 EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 

@@ -88,6 +88,9 @@ def _common(where: MessageFilter | HistoryFilter) -> Conditions:
         found.add(f"m.id IN ({','.join(str(int(id_)) for id_ in where.ids)})")
     if where.base_id is not None:
         found.add("m.submission = ?", where.base_id)
+        # Its messages' ids follow each other, so that they are found by the table's key.
+        last = "m.id < ? + (SELECT recipients FROM moxlib_submission WHERE id = ?)"
+        found.add(f"m.id >= ? AND {last}", where.base_id, where.base_id, where.base_id)
     if where.account is not None:
         found.add("s.account = ?", where.account)
     if where.sender is not None:

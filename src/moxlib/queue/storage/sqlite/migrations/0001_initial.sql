@@ -8,12 +8,15 @@ CREATE TABLE moxlib_sequence (
 INSERT INTO moxlib_sequence (next_id) VALUES (1);
 
 -- What the recipients of one submit() share; kept as long as one of them is in the queue or in the history.
--- Its id is the id of the first recipient's message.
+-- Its id is the id of the first recipient's message, and the others' follow: so the messages of a submission are those
+-- with ids from `id` to `id + recipients - 1`, and need no index to be found by it (nor a foreign key, whose check would
+-- want one).
 CREATE TABLE moxlib_submission (
     id INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
     sender TEXT NOT NULL,
     sender_domain TEXT NOT NULL,
+    recipients INTEGER NOT NULL,
     queued INTEGER NOT NULL,
     message_id TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -65,7 +68,7 @@ CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 -- read the whole table for each destination deleted: the indexes below hold only some of the rows.
 CREATE TABLE moxlib_message (
     id INTEGER PRIMARY KEY,
-    submission INTEGER NOT NULL REFERENCES moxlib_submission (id),
+    submission INTEGER NOT NULL,
     destination INTEGER NOT NULL,
     recipient TEXT NOT NULL,
     recipient_domain TEXT NOT NULL,
@@ -84,12 +87,11 @@ CREATE TABLE moxlib_message (
 -- Only what can be claimed: a claim reads just the rows it takes, however many are queued.
 CREATE INDEX moxlib_message_due ON moxlib_message (destination, next_attempt) WHERE owner IS NULL AND hold = 0;
 CREATE INDEX moxlib_message_owner ON moxlib_message (owner) WHERE owner IS NOT NULL;
-CREATE INDEX moxlib_message_submission ON moxlib_message (submission);
 
 -- The history.
 CREATE TABLE moxlib_retired (
     id INTEGER PRIMARY KEY,
-    submission INTEGER NOT NULL REFERENCES moxlib_submission (id),
+    submission INTEGER NOT NULL,
     destination TEXT NOT NULL,
     recipient TEXT NOT NULL,
     finished INTEGER NOT NULL,
@@ -103,7 +105,6 @@ CREATE TABLE moxlib_retired (
     results TEXT NOT NULL
 );
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
-CREATE INDEX moxlib_retired_submission ON moxlib_retired (submission);
 
 -- The event log; ids grow along it and are never used again.
 CREATE TABLE moxlib_event (
@@ -117,7 +118,6 @@ CREATE TABLE moxlib_event (
     enhanced TEXT NOT NULL,
     error TEXT NOT NULL
 );
-CREATE INDEX moxlib_event_at ON moxlib_event (at);
 
 CREATE TABLE moxlib_hold_rule (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
