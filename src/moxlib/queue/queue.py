@@ -29,6 +29,7 @@ from moxlib.queue.storage.sqlite.storage import Transactions
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
 from moxlib.queue.worker import Worker
+from moxlib.queue.worker.group import task_group
 
 __all__ = ["Queue"]
 
@@ -245,25 +246,18 @@ class Queue:
             observer=self._observer,
             random=self._random,
         )
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._workers.add(worker)
-                running = group.create_task(worker.run(), name="moxlib worker")
-                running.add_done_callback(lambda _: self._workers.discard(worker))
-                ready = group.create_task(worker.ready())
-                await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
-                ready.cancel()
-                try:
-                    yield worker
-                finally:
-                    worker.stop()
-                    await asyncio.wait([running])
-        except BaseExceptionGroup as group_error:
-            # The block's own error is not to change its type because a worker ran beside it.
-            error, *others = group_error.exceptions
-            if others:
-                raise
-            raise error from error.__cause__
+        async with task_group() as group:
+            self._workers.add(worker)
+            running = group.create_task(worker.run(), name="moxlib worker")
+            running.add_done_callback(lambda _: self._workers.discard(worker))
+            ready = group.create_task(worker.ready())
+            await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            try:
+                yield worker
+            finally:
+                worker.stop()
+                await asyncio.wait([running])
 
     async def run_worker(self) -> None:
         """Deliver until SIGTERM or SIGINT, or until cancelled; then drain as `worker()` does, and return (or raise).

@@ -147,6 +147,8 @@ def _retry(
     except InvalidSchedule:
         # The schedule the message names is no longer registered, or its function fails: keep trying until max_attempts.
         due = None if attempts_made(message) >= message.max_attempts else now + FALLBACK_WAIT
+    if due is None and result.kind is ResultKind.INTERRUPTED:
+        due = now + FALLBACK_WAIT  # it was the worker's end, not an attempt's, so the message has another one
     if due is None and not hold:
         return _retire(message, result, EventType.FAILED, config, now)
     return Retry(message=message, result=result, next_attempt=due or now, hold=hold, delayed=True)

@@ -29,6 +29,7 @@ from moxlib.queue.storage.base import (
 from moxlib.queue.transport.base import ManagedTransport, Transport
 from moxlib.queue.types import AttemptResult, Message
 from moxlib.queue.worker.attempt import Attempts
+from moxlib.queue.worker.group import task_group
 from moxlib.queue.worker.identity import is_known_dead, own_identity
 from moxlib.queue.worker.lanes import Lane, group_claims
 from moxlib.queue.worker.settler import Settler
@@ -74,12 +75,13 @@ class Worker:
         self._lease_lock = asyncio.Lock()
         self._lanes: dict[str, Lane] = {}
         self._claimed = 0
+        self._full = False  # the last look had no room for another claim
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
         self._progress = asyncio.Condition()
         self._looks = 0
-        self._found_nothing = 0  # the last look that did, while all attempts were settled
+        self._found_nothing = 0  # the last look that did, begun and ended with all attempts settled
         self._group: asyncio.TaskGroup | None = None
         self._runners: set[asyncio.Task[None]] = set()
 
@@ -135,7 +137,7 @@ class Worker:
                 await self._unregister()
 
     async def _work(self) -> None:
-        async with asyncio.TaskGroup() as background:
+        async with task_group() as background:
             helpers = [
                 background.create_task(self._keep_lease(), name="moxlib lease"),
                 background.create_task(self._purge(), name="moxlib purge"),
@@ -157,7 +159,7 @@ class Worker:
         settling = asyncio.create_task(self._settler.run(), name="moxlib settle")
         settling.add_done_callback(lambda _: self.stop())  # should it fail, there is no use in going on
         try:
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 self._group = group
                 await self._claim_loop()
                 await self._drain()
@@ -174,6 +176,7 @@ class Worker:
         while not self._stopping.is_set():
             self._wake.clear()
             self._looks += 1
+            idle = not self._claimed
             try:
                 result = await self._claim()
             except StorageError as error:
@@ -182,21 +185,22 @@ class Worker:
                 tries += 1
                 continue
             tries = 0
-            await self._looked_once()
+            if idle and not self._claimed:  # what is claimed takes room, for lack of which a look finds nothing too
+                await self._note_idle()
             if result is None or not result.claims:
                 await self._pause(self._seconds_to(result.next_turn if result else None))
 
-    async def _looked_once(self) -> None:
+    async def _note_idle(self) -> None:
         async with self._progress:
-            if not self._claimed:
-                self._found_nothing = self._looks
+            self._found_nothing = self._looks
             self._progress.notify_all()
 
     async def _claim(self) -> ClaimResult | None:
         """Claim once, if there is room; None if there is none."""
         most = min(self._settings.claim_batch, self._settings.max_claimed)
         limit = min(most, self._settings.max_claimed - self._claimed)
-        if limit < max(1, most // 2):
+        self._full = limit < max(1, most // 2)
+        if self._full:
             return None
         release = [name for name, lane in self._lanes.items() if lane.idle and lane.slots]
         request = ClaimRequest(
@@ -266,7 +270,7 @@ class Worker:
 
     async def _run_lane(self, lane: Lane) -> None:
         try:
-            while (claims := lane.pop()) is not None:
+            while not self._stopping.is_set() and (claims := lane.pop()) is not None:
                 if not await self._holds_lease():
                     self._forget(claims)
                     continue
@@ -308,7 +312,7 @@ class Worker:
         self._settler.expected = self._claimed
         if lost:
             self._tell(lambda: self._observer.lease_lost(self._id, len(lost)))
-        if self._claimed <= self._settings.max_claimed // 2:
+        if not self._claimed or (self._full and self._claimed <= self._settings.max_claimed // 2):
             self._wake.set()
 
     async def _drain(self) -> None:
