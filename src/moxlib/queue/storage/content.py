@@ -32,6 +32,7 @@ __all__ = ["ContentDirectory", "ContentWriter", "MessageContent"]
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
+_FOR_NOW = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR})  # this process's trouble, not the file's
 CHUNK = 256 * 1024  # bytes read at once: large enough to stream, small enough that a thousand streams fit in memory
 HASH_PIECE = 2047  # bytes; from 2,048 on, hashlib lets the interpreter lock go (HASHLIB_GIL_MINSIZE in CPython)
 INLINE_HASH = 64 * 1024  # bytes; larger data takes longer to hash than the lock takes to come back
@@ -155,10 +156,7 @@ class ContentWriter:
 
     def _spill(self, directory: "ContentDirectory") -> None:
         directory.make()
-        self._temporary = directory.path / f"{secrets.token_hex(16)}.tmp"
-        descriptor = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        self._file = os.fdopen(descriptor, "w+b")
-        _lock(self._file)
+        self._temporary, self._file = _new_file(directory.path)
         self._file.write(b"".join(self._pieces))
         self._pieces.clear()
 
@@ -266,6 +264,16 @@ def _lock(file: BinaryIO) -> bool:
     return os.fstat(file.fileno()).st_nlink > 0
 
 
+def _new_file(directory: Path) -> tuple[Path, BinaryIO]:
+    """Create a file and lock it; another one, if a sweep took it before it was locked."""
+    while True:
+        path = directory / f"{secrets.token_hex(16)}.tmp"
+        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b")
+        if _lock(file):
+            return path, file
+        file.close()
+
+
 def _open_locked(path: Path) -> BinaryIO | None:
     try:
         file = path.open("rb")
@@ -366,6 +374,8 @@ class MessageContent:
             return (self._directory.path / self._stored.file).open("rb")
         except OSError as error:
             text = f"content file {self._stored.file} cannot be read: {error.strerror or error}"
+            if error.errno in _FOR_NOW:
+                raise StorageError(text) from error
             raise ContentDamaged(text) from error
 
     def _verify_file(self) -> None:
