@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COUNT = 5_000
-CONNECTIONS = 10
+CONNECTIONS = 4
 
 
 def figures(quick: bool = False) -> Iterator[Figure]:

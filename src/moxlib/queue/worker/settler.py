@@ -15,7 +15,7 @@ from moxlib.queue.storage.base import Settlement, Storage
 
 __all__ = ["Settler"]
 
-FULL = 200  # settlements that are committed without waiting for more
+FULL = 500  # settlements that are committed without waiting for more
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)  # between tries while the disk refuses; the last one repeats
 
 
