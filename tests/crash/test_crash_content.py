@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from moxlib.moxio import link_or_copy
 from moxlib.queue.storage.content import ContentDirectory, ContentWriter
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -31,17 +32,19 @@ def write(directory: Path) -> str:
     return stored.file
 
 
-def after(function: Callable[..., Any], action: Callable[[], object]) -> Callable[..., Any]:
-    """Return the function with an action that follows its first call."""
-    left = [action]
+class SweepAfter:
+    """A function that another process's sweep follows, after its first call with a temporary file."""
 
-    def called(*args: Any, **options: Any) -> Any:
-        result = function(*args, **options)
-        while left:
-            left.pop()()
+    def __init__(self, function: Callable[..., Any], directory: Path) -> None:
+        self.function = function
+        self.directory = directory
+        self.swept: tuple[str, ...] | None = None
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        result = self.function(*args, **options)
+        if self.swept is None and any(str(arg).endswith(".tmp") for arg in args):
+            self.swept = sweep(self.directory)
         return result
-
-    return called
 
 
 def no_links(*_: Any, **__: Any) -> None:
@@ -61,12 +64,16 @@ def test_a_file_that_is_being_written_is_not_swept(tmp_path: Path) -> None:
 
 
 def test_a_sweep_before_the_new_file_is_locked_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tmp_path.mkdir(exist_ok=True)
-    monkeypatch.setattr(os, "open", after(os.open, lambda: sweep(tmp_path)))
-    write(tmp_path)
+    opening = SweepAfter(os.open, tmp_path)
+    monkeypatch.setattr(os, "open", opening)
+    name = write(tmp_path)
+    assert opening.swept is not None
+    assert len(opening.swept) == 1
+    assert opening.swept != (f"{name}.tmp",)
 
 
 def test_a_sweep_before_the_copy_is_locked_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", no_links)
-    monkeypatch.setattr(Path, "samefile", after(Path.samefile, lambda: sweep(tmp_path)))
-    write(tmp_path)
+    copying = SweepAfter(link_or_copy, tmp_path)
+    monkeypatch.setattr("moxlib.queue.storage.content.link_or_copy", copying)
+    assert (write(tmp_path),) == copying.swept
