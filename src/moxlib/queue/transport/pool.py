@@ -56,7 +56,7 @@ class ConnectionPool:
         self._idle: list[Pooled] = []
         """Those of `_open` that nobody has now, the one used last at the end."""
         self._opening = 0
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[Pooled | None]] = deque()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -75,6 +75,9 @@ class ConnectionPool:
             reaper.cancel()
             await asyncio.wait([reaper])
             self._running = False
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
             open_, self._open, self._idle = self._open, [], []
             await asyncio.gather(*(pooled.connection.quit() for pooled in open_))
 
@@ -88,24 +91,33 @@ class ConnectionPool:
             StateError: the pool is not running.
             SMTPError: no connection could be made.
         """
+        queued = False
         while True:
             if not self._running:
                 raise StateError("the transport is not running: it delivers inside `queue.worker()`")
-            pooled = None if fresh else self._pick()
+            if queued or fresh or not self._waiters:  # who comes later does not go first
+                pooled = None if fresh else self._pick()
+                if pooled is not None:
+                    pooled.load += 1
+                    return pooled
+                if self._may_open():
+                    return await self._add()
+                if await self._close_idle():
+                    continue
+            queued = True
+            pooled = await self._wait()
             if pooled is not None:
-                pooled.load += 1
                 return pooled
-            if len(self._open) + self._opening < self._max_connections:
-                return await self._add()
-            if not await self._close_idle():
-                await self._wait()
+
+    def _may_open(self) -> bool:
+        return len(self._open) + self._opening < self._max_connections
 
     def _pick(self) -> Pooled | None:
         """Return an idle connection, the one used last; or one to share, if no more may be opened; or None."""
         for index in range(len(self._idle) - 1, -1, -1):
             if self._is_fit(self._idle[index]):
                 return self._idle.pop(index)
-        if len(self._open) + self._opening < self._max_connections:
+        if self._may_open():
             return None
         shared = [p for p in self._open if 0 < p.load < self._pipeline and p.connection.extensions.pipelining]
         return min((p for p in shared if self._is_fit(p)), key=lambda pooled: pooled.load, default=None)
@@ -131,22 +143,34 @@ class ConnectionPool:
         await pooled.connection.quit()
         return True
 
-    async def _wait(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
+    async def _wait(self) -> Pooled | None:
+        """Wait to be handed a connection; None: look again, a place is free."""
+        waiter: asyncio.Future[Pooled | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # it was this one's turn: pass it on
+            if waiter.done() and not waiter.cancelled():  # it was this one's turn: pass it on
+                pooled = waiter.result()
+                if pooled is None:
+                    self._wake()
+                else:
+                    await self.release(pooled)
             raise
 
     def _wake(self) -> None:
+        """Hand what is free to who has waited longest; were it left for the taking, who gave it back would take it."""
         while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            if self._waiters[0].done():
+                self._waiters.popleft()
+                continue
+            pooled = self._pick()
+            if pooled is not None:
+                pooled.load += 1
+            elif not self._may_open():
                 return
+            self._waiters.popleft().set_result(pooled)
+            return
 
     def _is_fit(self, pooled: Pooled) -> bool:
         """Say whether it can serve another delivery: it works, and is neither too old nor idle for too long."""
