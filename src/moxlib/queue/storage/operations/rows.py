@@ -1,10 +1,13 @@
 """Rows to data and back: times as microseconds, results and extra as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from types import MappingProxyType
+from typing import TypeVar
 
+from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.storage.tx import Row
 from moxlib.queue.types import (
     NO_EXTRA,
@@ -34,10 +37,26 @@ __all__ = [
     "retired_of",
 ]
 
+R = TypeVar("R")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _POLICY = RequireTLS.POLICY
 _KINDS = {kind.value: kind for kind in ResultKind}
+
+
+def _of_sound_rows(convert: Callable[[Row], R]) -> Callable[[Row], R]:
+    """Let a row that this module never wrote be told as what it is: damage."""
+
+    @wraps(convert)
+    def checked(row: Row) -> R:
+        try:
+            return convert(row)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            text = f"row {row[0]!a:.40} of the database is damaged ({type(error).__name__}: {error!a:.200})"
+            raise StorageDamaged(text) from error
+
+    return checked
 
 
 def micros(moment: datetime) -> int:
@@ -109,6 +128,7 @@ MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m
     s.schedule, m.quarantine, s.extra"""
 
 
+@_of_sound_rows
 def message_of(row: Row) -> Message:
     """Return the message of a row of `MESSAGE_COLUMNS`."""
     (
@@ -178,6 +198,7 @@ RETIRED_COLUMNS = """m.id, m.submission, s.account, s.sender, m.recipient, m.des
     m.require_tls, m.transport, s.schedule, s.extra"""
 
 
+@_of_sound_rows
 def retired_of(row: Row) -> Retired:
     """Return the retired message of a row of `RETIRED_COLUMNS`."""
     (
@@ -231,6 +252,7 @@ def retired_of(row: Row) -> Retired:
 EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error"
 
 
+@_of_sound_rows
 def event_of(row: Row) -> Event:
     """Return the event of a row of `EVENT_COLUMNS`."""
     id_, at, type_, account, message, recipient, code, enhanced, error = row

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from moxlib.queue.storage.sqlite.errors import is_busy, storage_error
+from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, is_busy, storage_error
 from moxlib.queue.storage.tx import Row, Value
 
 __all__ = ["Batch", "Job", "Operation", "SQLiteTx"]
@@ -81,7 +81,7 @@ class Batch:
         """
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             if is_busy(error):
                 return False
             raise storage_error(error, self._path) from error
@@ -156,7 +156,7 @@ class Batch:
                 job.error = typed
 
     def _typed(self, error: BaseException) -> BaseException:
-        if not isinstance(error, sqlite3.Error):
+        if not isinstance(error, DATABASE_ERRORS):
             return error
         typed = storage_error(error, self._path)
         typed.__cause__ = error

@@ -8,18 +8,20 @@ loop saves handing the interpreter lock to and fro, and is right for a process t
 import asyncio
 import queue
 import random
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from moxlib.queue.errors import QueueClosed, StorageBusy
 from moxlib.queue.storage.sqlite.batch import Batch, Job, Operation, SQLiteTx
-from moxlib.queue.storage.sqlite.errors import storage_error
+from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, storage_error
 from moxlib.queue.storage.sqlite.schema import connect
 from moxlib.queue.storage.tx import Tx
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["LoopWriter", "Readers", "ThreadWriter", "Writer"]
 
@@ -241,6 +243,7 @@ class Readers:
             try:
                 return operation(SQLiteTx(connection))
             finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
+                if connection.in_transaction:  # a failing disk ends it, and its error is the one to tell
+                    connection.execute("ROLLBACK")
+        except DATABASE_ERRORS as error:
             raise storage_error(error, str(self._path)) from error

@@ -5,7 +5,12 @@ import sqlite3
 from moxlib.errors import StorageError
 from moxlib.queue.errors import StorageBusy, StorageDamaged, StorageFull, StorageReadOnly
 
-__all__ = ["is_busy", "storage_error"]
+__all__ = ["DATABASE_ERRORS", "is_busy", "storage_error"]
+
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a connection raises; the second where a damaged schema gets into the text of an error."""
+
+NOT_TEXT = "Could not decode to UTF-8"  # how the error about a column that should be text begins; it has no code
 
 _PRIMARY = 0xFF  # the primary result code is the low byte of an extended one
 
@@ -24,18 +29,20 @@ _CLASSES: dict[int, tuple[type[StorageError], str]] = {
 }
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: Exception) -> int:
     code = getattr(error, "sqlite_errorcode", 0)
     return code & _PRIMARY if isinstance(code, int) else 0
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     """Say whether another connection held a lock that this one wanted: trying again may help."""
     return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def storage_error(error: sqlite3.Error, path: str) -> StorageError:
+def storage_error(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StorageError:
     """Return the queue's error for one of SQLite's."""
+    if isinstance(error, UnicodeDecodeError) or str(error).startswith(NOT_TEXT):
+        return StorageDamaged(f"{path}: the database is damaged ({type(error).__name__}: {error!a:.300})")
     class_, text = _CLASSES.get(_code(error), (StorageError, "the database refused"))
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return class_(f"{path}: {text} ({name}: {error})")

@@ -6,8 +6,8 @@ from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
-from moxlib.moxio import sync_dir
-from moxlib.queue.errors import SchemaTooNew, StorageReadOnly
+from moxlib.moxio import is_storage_space, sync_dir
+from moxlib.queue.errors import SchemaTooNew, StorageFull, StorageReadOnly
 
 __all__ = ["OPEN_BUSY_MS", "connect", "create_file", "migrate", "migrations"]
 
@@ -22,6 +22,7 @@ def create_file(path: Path) -> None:
 
     Raises:
         StorageReadOnly: the file or its directory cannot be written.
+        StorageFull: there is no space for another file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +34,8 @@ def create_file(path: Path) -> None:
         if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
             raise StorageReadOnly(f"{path}: the file and its directory must be writable") from None
     except OSError as error:
-        raise StorageReadOnly(f"{path}: cannot be created: {error.strerror or error}") from error
+        class_ = StorageFull if is_storage_space(error) else StorageReadOnly
+        raise class_(f"{path}: cannot be created: {error.strerror or error}") from error
 
 
 def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> sqlite3.Connection:

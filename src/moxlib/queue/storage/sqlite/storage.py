@@ -1,7 +1,6 @@
 """`Storage` on an SQLite file: the shared operations, run by an SQLite engine."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +14,7 @@ from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Settlement, Wor
 from moxlib.queue.storage.content import ContentDirectory
 from moxlib.queue.storage.operations import claim, destination, insert, look, operate, settle, workers
 from moxlib.queue.storage.sqlite.engine import LoopWriter, Readers, ThreadWriter, Writer
-from moxlib.queue.storage.sqlite.errors import storage_error
+from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, storage_error
 from moxlib.queue.storage.sqlite.schema import OPEN_BUSY_MS, connect, create_file, migrate, migrations
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.types import (
@@ -62,7 +61,7 @@ class SQLiteStorage:
         await asyncio.to_thread(self._open_file, now)
         try:
             self._writer = ThreadWriter(self._path) if self._transactions == "thread" else LoopWriter(self._path)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise storage_error(error, str(self._path)) from error
         self._readers = Readers(self._path)
 
@@ -70,12 +69,12 @@ class SQLiteStorage:
         """Finish what was begun and close. Idempotent."""
         writer, self._writer = self._writer, None
         readers, self._readers = self._readers, None
+        if readers is not None:  # first: the last one to close moves all into one file, and readers cannot write
+            await asyncio.to_thread(readers.close)
         if isinstance(writer, ThreadWriter):
             await asyncio.to_thread(writer.close)
         elif writer is not None:
             writer.close()
-        if readers is not None:
-            await asyncio.to_thread(readers.close)
 
     def _open_file(self, now: datetime) -> None:
         create_file(self._path)
@@ -86,7 +85,7 @@ class SQLiteStorage:
             finally:
                 connection.close()
             self._sweep(now)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise storage_error(error, str(self._path)) from error
 
     def _sweep(self, now: datetime) -> None:
