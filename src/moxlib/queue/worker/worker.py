@@ -355,6 +355,7 @@ class Worker:
         for lane in self._lanes.values():
             self._forget(tuple(lane.clear()))
         await self._register()
+        self._wake.set()
 
     async def _keep_lease(self) -> None:
         while True:
