@@ -1,5 +1,6 @@
 """A transport that fails everything, as configured: to refuse mail for a route, and for tests."""
 
+import re
 from collections.abc import Sequence
 
 from moxlib.errors import InputError
@@ -9,6 +10,7 @@ from moxlib.queue.types import Deferred, Failed, Outcome
 __all__ = ["FailTransport"]
 
 TEMPORARY, PERMANENT = 4, 5
+_ENHANCED = re.compile(r"[245](?:\.(?:0|[1-9][0-9]{0,2})){2}").fullmatch  # RFC 3463 2
 
 
 class FailTransport:
@@ -17,6 +19,8 @@ class FailTransport:
     def __init__(self, code: int = 554, enhanced: str = "5.7.0", text: str = "delivery is disabled") -> None:
         if code // 100 not in (TEMPORARY, PERMANENT):
             raise InputError(f"the code must be 4xx or 5xx, not {code}")
+        if enhanced and not _ENHANCED(enhanced):
+            raise InputError(f"not an enhanced code: {enhanced!r}")
         if enhanced and not enhanced.startswith(f"{code // 100}."):
             raise InputError(f"the enhanced code {enhanced!r} is not of the class of {code}")
         self._outcome: Outcome

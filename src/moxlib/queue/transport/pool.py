@@ -56,6 +56,10 @@ class ConnectionPool:
         self._idle: list[Pooled] = []
         """Those of `_open` that nobody has now, the one used last at the end."""
         self._opening = 0
+        self._closing = 0
+        """Connections of no more use that are not closed yet: the server still counts them."""
+        self._promised = 0
+        """Places for new connections that were handed to waiters, who have not begun to open them."""
         self._waiters: deque[asyncio.Future[Pooled | None]] = deque()
 
     @asynccontextmanager
@@ -72,45 +76,45 @@ class ConnectionPool:
         try:
             yield
         finally:
-            reaper.cancel()
-            await asyncio.wait([reaper])
             self._running = False
             for waiter in self._waiters:
                 if not waiter.done():
-                    waiter.set_result(None)
+                    self._promised += 1
+                    waiter.set_result(None)  # it will see that the pool is closed
+            self._waiters.clear()
+            reaper.cancel()
             open_, self._open, self._idle = self._open, [], []
-            await asyncio.gather(*(pooled.connection.quit() for pooled in open_))
+            await asyncio.gather(asyncio.wait([reaper]), *(pooled.connection.quit() for pooled in open_))
 
     async def acquire(self, *, fresh: bool = False) -> Pooled:
-        """Take a connection; `release` or `discard` ends that.
+        """Take a connection; `release` gives it back.
 
         Args:
-            fresh: a new one, whatever is idle.
+            fresh: none that was idle, which may have gone stale: a new one, or one that others use this moment.
 
         Raises:
             StateError: the pool is not running.
             SMTPError: no connection could be made.
         """
-        queued = False
-        while True:
-            if not self._running:
-                raise StateError("the transport is not running: it delivers inside `queue.worker()`")
-            if queued or fresh or not self._waiters:  # who comes later does not go first
-                pooled = None if fresh else self._pick()
-                if pooled is not None:
-                    pooled.load += 1
-                    return pooled
-                if self._may_open():
-                    return await self._add()
-                if await self._close_idle():
-                    continue
-            queued = True
-            pooled = await self._wait()
+        if not self._running:
+            raise StateError("the transport is not running: it delivers inside `queue.worker()`")
+        while not self._waiters:  # who comes later does not go first
+            pooled = None if fresh else self._pick()
             if pooled is not None:
+                pooled.load += 1
                 return pooled
+            if self._may_open():
+                return await self._add()
+            if not self._idle:
+                break
+            await self._end(self._idle[0], politely=True)  # to make room
+        pooled = await self._wait()
+        if not self._running:
+            raise StateError("the transport was closed before there was a connection for this delivery")
+        return pooled if pooled is not None else await self._add()
 
     def _may_open(self) -> bool:
-        return len(self._open) + self._opening < self._max_connections
+        return len(self._open) + self._opening + self._closing + self._promised < self._max_connections
 
     def _pick(self) -> Pooled | None:
         """Return an idle connection, the one used last; or one to share, if no more may be opened; or None."""
@@ -119,58 +123,66 @@ class ConnectionPool:
                 return self._idle.pop(index)
         if self._may_open():
             return None
-        shared = [p for p in self._open if 0 < p.load < self._pipeline and p.connection.extensions.pipelining]
-        return min((p for p in shared if self._is_fit(p)), key=lambda pooled: pooled.load, default=None)
+        shared = (p for p in self._open if self._has_room(p))
+        return min(shared, key=lambda pooled: pooled.load, default=None)
+
+    def _has_room(self, pooled: Pooled) -> bool:
+        """Say whether one more delivery may join those that a connection has."""
+        extensions = pooled.connection.extensions
+        if not 0 < pooled.load < self._pipeline or not extensions.pipelining or not self._is_fit(pooled):
+            return False
+        # RFC 9422 5.1. Those it has may have begun or not: counted as if not, so that none comes too late.
+        return extensions.mail_max is None or pooled.connection.transactions + pooled.load < extensions.mail_max
 
     async def _add(self) -> Pooled:
         self._opening += 1
         try:
             connection = await self._connect()
-        finally:
+        except BaseException:
             self._opening -= 1
-            self._wake()
+            self._hand_out()
+            raise
+        self._opening -= 1
         now = self._clock.monotonic()
         pooled = Pooled(connection=connection, opened=now, idle_since=now)
         self._open.append(pooled)
+        self._hand_out()
         return pooled
 
-    async def _close_idle(self) -> bool:
-        """Close a connection that nobody uses and that is of no more use, to make room; False if there is none."""
-        if not self._idle:
-            return False
-        pooled = self._idle[0]
-        self._forget(pooled)
-        await pooled.connection.quit()
-        return True
-
     async def _wait(self) -> Pooled | None:
-        """Wait to be handed a connection; None: look again, a place is free."""
+        """Wait to be handed a connection, or the place for a new one: None."""
         waiter: asyncio.Future[Pooled | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            return await waiter
+            pooled = await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # it was this one's turn: pass it on
-                pooled = waiter.result()
-                if pooled is None:
-                    self._wake()
-                else:
-                    await self.release(pooled)
+            if not waiter.done() or waiter.cancelled():
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+            elif (pooled := waiter.result()) is not None:  # it was this one's turn: pass it on
+                await self.release(pooled)
+            else:
+                self._promised -= 1
+                self._hand_out()
             raise
+        if pooled is None:
+            self._promised -= 1
+        return pooled
 
-    def _wake(self) -> None:
+    def _hand_out(self) -> None:
         """Hand what is free to who has waited longest; were it left for the taking, who gave it back would take it."""
         while self._waiters:
-            if self._waiters[0].done():
+            if self._waiters[0].done():  # cancelled
                 self._waiters.popleft()
                 continue
             pooled = self._pick()
             if pooled is not None:
                 pooled.load += 1
-            elif not self._may_open():
+            elif self._may_open():
+                self._promised += 1
+            else:
                 return
             self._waiters.popleft().set_result(pooled)
-            return
 
     def _is_fit(self, pooled: Pooled) -> bool:
         """Say whether it can serve another delivery: it works, and is neither too old nor idle for too long."""
@@ -179,11 +191,17 @@ class ConnectionPool:
         now = self._clock.monotonic()
         return now - pooled.opened < self._max_age and (pooled.load > 0 or now - pooled.idle_since < self._max_idle)
 
-    def _forget(self, pooled: Pooled) -> None:
+    async def _end(self, pooled: Pooled, *, politely: bool) -> None:
+        """Close a connection; its place is free when it is closed."""
         for kept in (self._open, self._idle):
             if pooled in kept:
                 kept.remove(pooled)
-        self._wake()
+        self._closing += 1
+        try:
+            await (pooled.connection.quit() if politely else pooled.connection.close())
+        finally:
+            self._closing -= 1
+            self._hand_out()
 
     async def release(self, pooled: Pooled) -> None:
         """Give a connection back; the pool keeps it if it is still of use."""
@@ -191,28 +209,16 @@ class ConnectionPool:
         pooled.fresh = False
         pooled.idle_since = self._clock.monotonic()
         if pooled.load:
-            self._wake()
-            return
-        if self._running and self._is_fit(pooled):
+            self._hand_out()
+        elif self._running and self._is_fit(pooled):
             self._idle.append(pooled)
-            self._wake()
-            return
-        self._forget(pooled)
-        if pooled.connection.usable:
-            await pooled.connection.quit()
+            self._hand_out()
         else:
-            await pooled.connection.close()
-
-    async def discard(self, pooled: Pooled) -> None:
-        """Give back a connection on which something went wrong; it is closed, whoever else has it."""
-        self._forget(pooled)
-        await pooled.connection.close()
+            await self._end(pooled, politely=pooled.connection.usable)
 
     async def _reap(self) -> None:
         """Close what has been idle, or open, for too long."""
         while True:
             await self._clock.sleep(min(self._max_idle, self._max_age) / 2)
-            for pooled in list(self._idle):
-                if not self._is_fit(pooled):
-                    self._forget(pooled)
-                    await pooled.connection.quit()
+            over = [pooled for pooled in self._idle if not self._is_fit(pooled)]
+            await asyncio.gather(*(self._end(pooled, politely=True) for pooled in over))

@@ -24,6 +24,7 @@ from moxlib.smtpclient import (
     RecipientResult,
     Refused,
     ReplyError,
+    Session,
     SMTPConnection,
     SMTPError,
     Timeouts,
@@ -36,6 +37,9 @@ from moxlib.smtpclient import (
 __all__ = ["SMTPTransport", "Security", "SubmissionTransport", "SubmissionsTransport"]
 
 MAX_PORT = 65535
+MAX_STALE = (
+    3  # connections in a row that are gone before MAIL is answered; then the server, or the way to it, is at fault
+)
 
 
 class Security(StrEnum):
@@ -96,6 +100,8 @@ class SMTPTransport:
     ) -> None:
         self.host = host
         self.port: int = self.DEFAULT_PORT if port is None else port
+        if security not in list(Security):
+            raise InputError(f"not a security: {security!r}; there are {', '.join(Security)}")
         self.security: Security = Security(security)
         if not host or not 0 < self.port <= MAX_PORT:
             raise InputError(f"not a server to connect to: {host!r} port {self.port}")
@@ -103,6 +109,9 @@ class SMTPTransport:
             raise InputError("max_connections, pipeline, max_idle and max_age must be positive")
         if self.IMMEDIATE_TLS and self.security is Security.NONE:
             raise InputError("a submissions transport is TLS from the first byte: it cannot be without")
+        if tls_context is not None and self.security is Security.NONE:
+            raise InputError("a TLS context is of no use without TLS")
+        Session(ehlo_name)  # raises, if that cannot be one
         self._credentials = credentials
         self._ehlo_name = ehlo_name
         self._local_address = local_address
@@ -129,28 +138,51 @@ class SMTPTransport:
 
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
         """Deliver to the server, in one transaction or as many as it asks for."""
-        if delivery.require_tls is RequireTLS.YES and self.security is not Security.VERIFIED:
+        count = len(delivery.recipients)
+        if delivery.require_tls is RequireTLS.YES and not self._verifies():
             text = f"the message requires TLS, and the transport to {self.host} does not verify it"
-            return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * len(delivery.recipients)
+            return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * count
+        outcomes: dict[int, Outcome] = {}
         try:
-            outcomes, stale = await self._try(delivery, fresh=False)
-            if stale:
-                outcomes, stale = await self._try(delivery, fresh=True)
+            rest = await self._all(delivery, outcomes)
         except SMTPError as error:
-            return [_no_session(error, self.host)] * len(delivery.recipients)
-        return outcomes
+            rest = _no_session(error, self.host)
+        except Exception as error:
+            if not outcomes:
+                raise
+            # Some have had the message, and what is raised would be taken for the outcome of all.
+            text = f"after a transaction for other recipients: {type(error).__name__}: {error}"
+            rest = Deferred(text=text, peer=self.host)
+        return [outcomes.get(index, rest) for index in range(count)]
 
-    async def _try(self, delivery: Delivery, *, fresh: bool) -> tuple[list[Outcome], bool]:
-        """Deliver on one connection; also say whether the server had closed it meanwhile: that is no attempt yet."""
+    def _verifies(self) -> bool:
+        context = self._tls_context
+        if self.security is not Security.VERIFIED:
+            return False
+        return context is None or (context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname)
+
+    async def _all(self, delivery: Delivery, outcomes: dict[int, Outcome]) -> Deferred:
+        """Deliver over as many connections as that takes; return the outcome of those who are left nevertheless."""
+        fruitless = 0
+        fresh = False
+        while fruitless < MAX_STALE:
+            known = len(outcomes)
+            if not await self._try(delivery, outcomes, fresh=fresh):
+                break
+            fruitless = fruitless + 1 if len(outcomes) == known else 0
+            fresh = True
+        return Deferred(text="the connection ended before a transaction for this recipient could begin", peer=self.host)
+
+    async def _try(self, delivery: Delivery, outcomes: dict[int, Outcome], *, fresh: bool) -> bool:
+        """Deliver on one connection; return whether to go on with another one."""
         pooled = await self._pool.acquire(fresh=fresh)
-        used = not pooled.fresh
+        used = not pooled.fresh or pooled.load > 1
         try:
-            outcomes, result = await self._transactions(pooled.connection, delivery)
-        except BaseException:
-            await self._pool.discard(pooled)
-            raise
-        await self._pool.release(pooled)
-        return outcomes, used and not result.answered and not result.usable
+            return await self._transactions(pooled.connection, delivery, outcomes, used=used)
+        finally:
+            # Whatever was raised: what leaves the connection out of step has ended it already, and what does not
+            # (an address that cannot be sent, a delivery cancelled before it began) is no matter of its neighbours'.
+            await self._pool.release(pooled)
 
     async def _connect(self) -> SMTPConnection:
         mode = TLSMode.IMMEDIATE if self.IMMEDIATE_TLS else TLSMode.REQUIRED
@@ -167,40 +199,54 @@ class SMTPTransport:
         )
 
     async def _transactions(
-        self, connection: SMTPConnection, delivery: Delivery
-    ) -> tuple[list[Outcome], DeliveryResult]:
-        """Run transactions on one connection until each recipient has an outcome."""
-        recipients = delivery.recipients
-        outcomes: dict[int, Outcome] = {}
-        waiting = list(range(len(recipients)))
-        while True:
+        self, connection: SMTPConnection, delivery: Delivery, outcomes: dict[int, Outcome], *, used: bool
+    ) -> bool:
+        """Run transactions on one connection, until each recipient has an outcome or it cannot carry more.
+
+        Args:
+            connection: what to deliver over.
+            delivery: what to deliver.
+            outcomes: by the recipient's index; those of others are added.
+            used: the connection served others already.
+
+        Returns:
+            Whether to go on with another connection: the server takes no more transactions on this one, or had closed
+            it before this one began, which is no attempt.
+        """
+        waiting = [index for index in range(len(delivery.recipients)) if index not in outcomes]
+        while waiting:
             now = waiting[: connection.extensions.rcpt_max or len(waiting)]
-            content = delivery.content
-            data = content.data
-            result = await connection.deliver(
-                delivery.sender,
-                [recipients[index] for index in now],
-                content.chunks() if data is None else data,
-                size=content.size,
-                needs_8bit=delivery.needs_8bit,
-                needs_smtputf8=delivery.needs_smtputf8,
-                require_tls=delivery.require_tls is RequireTLS.YES,
-                lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
-            )
+            result = await self._transaction(connection, delivery, now)
+            if used and not result.answered and not result.usable:
+                return True
+            used = True
+            mail_max = connection.extensions.mail_max
+            spent = mail_max is not None and connection.transactions >= mail_max
             again: list[int] = []
             for index, recipient in zip(now, result.recipients, strict=True):
-                if isinstance(recipient, Refused) and recipient.further_transaction and result.usable:
+                if isinstance(recipient, Refused) and recipient.further_transaction and (result.usable or spent):
                     again.append(index)
                 else:
                     outcomes[index] = _outcome(recipient, self.host)
             waiting = again + waiting[len(now) :]
-            if not waiting:
-                break
             if not result.usable:
-                text = "the connection ended before a transaction for this recipient could begin"
-                outcomes |= dict.fromkeys(waiting, Deferred(text=text, peer=self.host))
-                break
-        return [outcomes[index] for index in range(len(recipients))], result
+                return spent and bool(waiting)
+        return False
+
+    async def _transaction(self, connection: SMTPConnection, delivery: Delivery, now: list[int]) -> DeliveryResult:
+        recipients = delivery.recipients
+        content = delivery.content
+        data = content.data
+        return await connection.deliver(
+            delivery.sender,
+            [recipients[index] for index in now],
+            content.chunks() if data is None else data,
+            size=content.size,
+            needs_8bit=delivery.needs_8bit,
+            needs_smtputf8=delivery.needs_smtputf8,
+            require_tls=delivery.require_tls is RequireTLS.YES,
+            lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
+        )
 
 
 class SubmissionTransport(SMTPTransport):
