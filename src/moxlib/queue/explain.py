@@ -48,7 +48,7 @@ class Explanation:
     hold_rules: tuple[HoldRule, ...]
     """Rules in force that match it (they hold it again if it is submitted anew)."""
     transport: str
-    """Which transport its next attempt takes, or its last one took."""
+    """Which transport its next attempt takes, or its last one took; empty when there was none."""
     message: Message | Retired
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ def explain_retired(retired: Retired) -> Explanation:
         attempts=retired.results,
         upcoming=(),
         hold_rules=(),
-        transport=last.transport if last is not None else "",
+        transport=next((result.transport for result in reversed(retired.results) if result.attempt), ""),
         message=retired,
     )
 
