@@ -13,8 +13,8 @@ CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 CREATE TABLE moxlib_content (
     submission INTEGER PRIMARY KEY REFERENCES moxlib_submission (id),
     sha256 BLOB NOT NULL,
-    body BLOB,
     file TEXT,
+    body BLOB,
     CHECK ((body IS NULL) <> (file IS NULL))
 );
 

@@ -16,6 +16,7 @@ from moxlib.queue.storage.content import MessageContent
 from moxlib.queue.transport.base import Delivery, Transport
 from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, ResultKind, Unknown
 from moxlib.queue.worker import decide
+from moxlib.queue.worker.deadlines import Deadlines
 
 __all__ = ["Attempts", "choose_transport"]
 
@@ -68,7 +69,7 @@ class Attempts:
         self._config = config
         self._clock = clock
         self._random = random
-        self._timeout = config.worker.delivery_timeout.total_seconds()
+        self.deadlines = Deadlines(clock, config.worker.delivery_timeout.total_seconds())
 
     async def run(self, claims: tuple[Claim, ...]) -> list[Settlement]:
         """Make one attempt for the recipients of one delivery; returns a settlement for each.
@@ -153,11 +154,19 @@ class Attempts:
         content = await self._content(claims[0])
         messages = tuple([claim.message for claim in claims])
         delivery = Delivery(messages=messages, content=content, transport=name)
+        task = self.deadlines.begin()
         try:
-            async with self._clock.timeout(self._timeout):
-                return await self._deliver(transport, delivery)
-        except TimeoutError:  # the queue's: a transport's own does not come this far
-            return _same(claims, Deferred(text=f"transport {name!r} took longer than {self._timeout:g} s"))
+            outcomes = await self._deliver(transport, delivery)
+        except asyncio.CancelledError:
+            if not self.deadlines.end(task):
+                raise
+            text = f"transport {name!r} took longer than {self.deadlines.seconds:g} s"
+            return _same(claims, Deferred(text=text))
+        except BaseException:
+            self.deadlines.end(task)
+            raise
+        self.deadlines.end(task)
+        return outcomes
 
     async def _deliver(self, transport: Transport, delivery: Delivery) -> Sequence[Outcome]:
         name = delivery.transport

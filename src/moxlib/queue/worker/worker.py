@@ -1,8 +1,8 @@
 """`Worker`: claims, delivers and settles until it is told to stop, then drains.
 
-Four tasks in one group: claiming, settling, keeping the lease (and taking back what dead workers left), purging old
-history; and for each destination at work, runners, one per delivery slot. An error of the disk is reported, waited out
-and tried again; nothing that a single delivery does ends the worker.
+Tasks in one group: claiming, settling, keeping the lease (and taking back what dead workers left), purging old
+history, watching for attempts that take too long; and for each destination at work, runners, one per delivery slot. An
+error of the disk is reported, waited out and tried again; nothing that a single delivery does ends the worker.
 """
 
 import asyncio
@@ -141,6 +141,7 @@ class Worker:
             helpers = [
                 background.create_task(self._keep_lease(), name="moxlib lease"),
                 background.create_task(self._purge(), name="moxlib purge"),
+                background.create_task(self._attempts.deadlines.watch(), name="moxlib deadlines"),
             ]
             try:
                 await self._deliver()

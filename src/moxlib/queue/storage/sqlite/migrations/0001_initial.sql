@@ -32,8 +32,8 @@ CREATE TABLE moxlib_submission (
 CREATE TABLE moxlib_content (
     submission INTEGER PRIMARY KEY REFERENCES moxlib_submission (id),
     sha256 BLOB NOT NULL,
-    body BLOB,                       -- small content, or null
     file TEXT,                       -- name in the content directory, or null
+    body BLOB,                       -- small content, or null; last, as what stands behind it is slow to reach
     CHECK ((body IS NULL) <> (file IS NULL))
 );
 CREATE INDEX moxlib_content_file ON moxlib_content (file) WHERE file IS NOT NULL;
