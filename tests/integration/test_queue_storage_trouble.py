@@ -562,3 +562,21 @@ async def test_a_value_that_no_database_keeps_fails_alone(tmp_path: Path, mode: 
     assert [isinstance(result, UnicodeEncodeError) for result in results] == [n == 2 for n in range(5)]
     assert await storage.count_messages(ALL) == 4
     await storage.close()
+
+
+async def test_a_row_that_cannot_be_read_is_set_aside_and_the_others_go(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    transport = RecordingTransport()
+    async with open_queue(path) as queue:
+        [broken] = await submit(queue, MAIL, "broken@server.example")
+        await submit(queue, MAIL, "sound@server.example")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE moxlib_message SET results = '[[' WHERE id = ?", (broken.id,))
+        connection.commit()
+    async with Queue.open(path, transports={"memory": transport}) as queue:
+        await run_until_idle(queue)
+        assert [retired.recipient for retired in (await queue.list_history()).items] == ["sound@server.example"]
+        assert await queue.count_messages(MessageFilter(quarantined=True, hold=True)) == 1
+        assert await queue.next_due() is None
+        with pytest.raises(StorageDamaged):
+            await queue.get(broken.id)

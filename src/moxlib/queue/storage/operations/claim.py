@@ -8,6 +8,7 @@ backlog of a million messages for one domain goes to the end of the line after e
 from collections.abc import Sequence
 from datetime import datetime
 
+from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.storage.base import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult
 from moxlib.queue.storage.operations.rows import MESSAGE_COLUMNS, MESSAGE_TABLES, message_of, micros, moment
 from moxlib.queue.storage.operations.workers import count_workers, free_slots, is_registered
@@ -29,6 +30,8 @@ SET_TURN = "UPDATE moxlib_destination SET turn = ? WHERE id = ?"
 CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BODY_MAX} THEN c.body END
     FROM {MESSAGE_TABLES} LEFT JOIN moxlib_content c ON c.submission = m.submission
     WHERE m.id IN ({{ids}})"""  # noqa: S608 - constants only
+SET_ASIDE = """UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1, hold = 1,
+    quarantine = ? WHERE id = ?"""
 DESTINATION_IDS = "SELECT id FROM moxlib_destination WHERE name IN ({names})"
 
 ALL_TURNS = 2**31 - 1  # for a worker that wants certain destinations only, which may stand anywhere in the line
@@ -91,7 +94,13 @@ def _load(tx: Tx, ids: list[int]) -> tuple[Claim, ...]:
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
         rows |= {row[0]: row for row in tx.query(CLAIMED.format(ids=placeholders(len(chunk))), chunk)}
-    return tuple(_claim_of(rows[id_]) for id_ in ids)
+    claims: list[Claim] = []
+    for id_ in ids:
+        try:
+            claims.append(_claim_of(rows[id_]))
+        except StorageDamaged as error:  # one row that cannot be read must not keep all the others
+            tx.execute(SET_ASIDE, (str(error), id_))
+    return tuple(claims)
 
 
 def _claim_of(row: Row) -> Claim:
