@@ -416,7 +416,6 @@ def test_the_ports_by_convention() -> None:
         {"ehlo_name": ""},
         {"ehlo_name": "two words"},
         {"ehlo_name": "line\r\nRSET"},
-        {"security": "none", "tls_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)},
     ],
     ids=str,
 )
@@ -424,6 +423,11 @@ def test_the_ports_by_convention() -> None:
 def test_arguments_that_cannot_be(class_: type[SMTPTransport], options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         class_(**{"host": "mx.example", **options})
+
+
+def test_a_tls_context_is_of_no_use_without_tls() -> None:
+    with pytest.raises(InputError, match="TLS context"):
+        SMTPTransport("mx.example", security="none", tls_context=unverified_context())
 
 
 @pytest.mark.parametrize("security", [Security.NONE, "none"])

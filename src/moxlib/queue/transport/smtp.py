@@ -63,7 +63,8 @@ class SMTPTransport:
         host: name or address of the server.
         port: its port.
         security: what protects the connections.
-        tls_context: for TLS with other authorities, or a client certificate; its own settings then decide.
+        tls_context: for TLS with other authorities, or a client certificate; its own settings then decide. One that
+            does not verify is as `Security.UNVERIFIED` for a message that requires TLS.
         credentials: to log in with.
         ehlo_name: this host's name, as it introduces itself.
         local_address: the address to connect from.
