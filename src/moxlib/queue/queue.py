@@ -453,9 +453,15 @@ class Queue:
         return await self._storage.hold_rules()
 
     async def add_hold_rule(
-        self, *, account: str = "", sender_domain: str = "", recipient_domain: str = ""
+        self, rule: HoldRule | None = None, /, *, account: str = "", sender_domain: str = "", recipient_domain: str = ""
     ) -> tuple[HoldRule, int]:
         """Hold what matches all the given fields, from now on and what is queued already; none given: everything.
+
+        Args:
+            rule: takes the place of the fields given one by one.
+            account: whose messages.
+            sender_domain: the domain of their sender.
+            recipient_domain: the domain of their recipient.
 
         Returns:
             The rule (an equal one is not doubled), and how many queued messages it held.
@@ -463,12 +469,16 @@ class Queue:
         Raises:
             InvalidFilter: a domain that is none, or an account that is no text.
         """
-        if not is_text(account):
-            raise InvalidFilter(f"a hold rule's account must be a text without lone surrogates, not {account!r:.100}")
-        rule = HoldRule(
-            account=account, sender_domain=_domain(sender_domain), recipient_domain=_domain(recipient_domain)
+        given = rule or HoldRule(account=account, sender_domain=sender_domain, recipient_domain=recipient_domain)
+        if not is_text(given.account) or "\0" in given.account:
+            what = f"{given.account!r:.100}"
+            raise InvalidFilter(f"a hold rule's account must be a text without NUL and lone surrogates, not {what}")
+        checked = HoldRule(
+            account=given.account,
+            sender_domain=_domain(given.sender_domain),
+            recipient_domain=_domain(given.recipient_domain),
         )
-        return await self._storage.add_hold_rule(rule)
+        return await self._storage.add_hold_rule(checked)
 
     async def remove_hold_rule(self, rule: HoldRule | int) -> bool:
         """Remove a rule; False when there was none. What it held stays held."""

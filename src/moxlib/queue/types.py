@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any, Self
+
+from moxlib.queue.errors import InvalidFilter
 
 __all__ = [
     "NO_EXTRA",
@@ -304,3 +307,16 @@ class HoldRule:
     sender_domain: str = ""
     recipient_domain: str = ""
     id: int = field(default=0, compare=False)
+
+    @classmethod
+    def of(cls, conditions: Mapping[str, Any]) -> Self:
+        """Build a rule from loose data (a command line, a query string).
+
+        Raises:
+            InvalidFilter: a field does not exist; the text names it and those that do.
+        """
+        known = ("account", "sender_domain", "recipient_domain")
+        unknown = sorted(set(conditions) - set(known))
+        if unknown:
+            raise InvalidFilter(f"unknown hold rule field {unknown[0]!r}; known: {', '.join(known)}")
+        return cls(**conditions)
