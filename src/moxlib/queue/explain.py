@@ -10,12 +10,13 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.schedule import next_attempt
 from moxlib.queue.transport.base import Transport
-from moxlib.queue.types import AttemptResult, EventType, HoldRule, Message, Retired
+from moxlib.queue.types import AttemptResult, EventType, HoldRule, Message, ResultKind, Retired
 from moxlib.queue.worker.attempt import choose_transport
 from moxlib.queue.worker.decide import attempts_made
 
 __all__ = ["Explanation", "State", "explain_message", "explain_retired"]
 
+_UNKNOWN = (ResultKind.UNKNOWN, ResultKind.INTERRUPTED)
 MAX_UPCOMING = 50  # attempts told ahead
 
 
@@ -80,7 +81,7 @@ def explain_message(
             recipient_domain=message.recipient_domain,
         )
     )
-    state, reason = _state(message, matching, now)
+    state, reason = _state(message, matching, config, now)
     return Explanation(
         id=message.id,
         state=state,
@@ -111,7 +112,7 @@ def explain_retired(retired: Retired) -> Explanation:
     )
 
 
-def _state(message: Message, matching: tuple[HoldRule, ...], now: datetime) -> tuple[State, str]:
+def _state(message: Message, matching: tuple[HoldRule, ...], config: QueueConfig, now: datetime) -> tuple[State, str]:
     if message.in_flight:
         return State.IN_FLIGHT, f"a worker has it: attempt {attempts_made(message)} of {message.max_attempts}"
     if message.quarantine:
@@ -119,6 +120,8 @@ def _state(message: Message, matching: tuple[HoldRule, ...], now: datetime) -> t
     if message.hold:
         if matching:
             return State.HELD, f"held; it matches the rule {_rule_text(matching[0])}"
+        if config.on_unknown == "hold" and message.results and message.results[-1].kind in _UNKNOWN:
+            return State.HELD, "held: nobody knows how its last attempt ended; released, it is tried again"
         return State.HELD, "held until someone releases it"
     if message.next_attempt > now:
         which = f"attempt {attempts_made(message) + 1} of {message.max_attempts}"
