@@ -73,7 +73,7 @@ HOT = {
     "slots": (claim.SLOTS, 1, "PRIMARY KEY"),
     "journal": (claim.JOURNAL, 3, "INTEGER PRIMARY KEY"),
     "claimed": (claim.CLAIMED.format(ids="?,?"), 2, "INTEGER PRIMARY KEY"),
-    "find destination": (destination.FIND, 1, "sqlite_autoindex_moxlib_destination"),
+    "find destination": (destination.FIND.format(names="?"), 1, "sqlite_autoindex_moxlib_destination"),
     "earliest turn": (destination.EARLIEST_TURN, 0, "moxlib_destination_turn"),
     "owned by the dead": (workers.OWNED, 1, "moxlib_message_owner"),
     "owned": (settle.OWNED.format(ids="?,?"), 3, "INTEGER PRIMARY KEY"),

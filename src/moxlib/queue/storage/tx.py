@@ -4,15 +4,15 @@ SQL is written with `?` placeholders and in what SQLite and PostgreSQL share. An
 first parameter is a `Tx`; it neither begins nor commits. The engine decides which operations share a commit.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Row", "Tx", "Value", "placeholders"]
+__all__ = ["Row", "Tx", "Value", "in_lists"]
 
 Value = str | int | bytes | None
 Row = tuple[Any, ...]
 
-CHUNK = 500  # values in one IN (...): well under SQLite's oldest limit of 999 variables
+CHUNK = 512  # values in one IN (...): well under SQLite's oldest limit of 999 variables
 
 
 class Tx(Protocol):
@@ -39,6 +39,14 @@ class Tx(Protocol):
         ...
 
 
-def placeholders(count: int) -> str:
-    """Return `?,?,?` for use in `IN (...)`."""
-    return ",".join("?" * count)
+def in_lists(values: Sequence[Value]) -> Iterator[tuple[str, list[Value]]]:
+    """Cut values into pieces for `IN (...)`: the placeholders `?,?,?,?`, and as many values.
+
+    A piece is filled up to a power of two with its last value, which changes nothing for IN: so a statement has ten
+    texts, each prepared once, and not one for every number of values.
+    """
+    for start in range(0, len(values), CHUNK):
+        piece = list(values[start : start + CHUNK])
+        size = 1 << (len(piece) - 1).bit_length()
+        piece += piece[-1:] * (size - len(piece))
+        yield ",".join("?" * size), piece

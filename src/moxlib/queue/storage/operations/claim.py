@@ -5,14 +5,14 @@ can be claimed. Serving a destination moves its turn to when its next message is
 backlog of a million messages for one domain goes to the end of the line after each helping.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.storage.base import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult
+from moxlib.queue.storage.operations.destination import find
 from moxlib.queue.storage.operations.rows import MESSAGE_COLUMNS, MESSAGE_TABLES, message_of, micros, moment
 from moxlib.queue.storage.operations.workers import count_workers, free_slots, is_registered
-from moxlib.queue.storage.tx import CHUNK, Row, Tx, placeholders
+from moxlib.queue.storage.tx import Row, Tx, in_lists
 from moxlib.queue.types import StoredContent
 
 __all__ = ["claim"]
@@ -32,7 +32,6 @@ CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BOD
     WHERE m.id IN ({{ids}})"""  # noqa: S608 - constants only
 SET_ASIDE = """UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1, hold = 1,
     quarantine = ? WHERE id = ?"""
-DESTINATION_IDS = "SELECT id FROM moxlib_destination WHERE name IN ({names})"
 
 ALL_TURNS = 2**31 - 1  # for a worker that wants certain destinations only, which may stand anywhere in the line
 MAX_ROUNDS = 20  # looks for more destinations when those found had nothing to claim after all (it is held, say)
@@ -45,7 +44,7 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     """Claim due messages for a registered worker and journal their attempts."""
     now = micros(request.now)
     if request.release:
-        free_slots(tx, worker, _destination_ids(tx, request.release), now)
+        free_slots(tx, worker, [id_ for id_, _ in find(tx, request.release).values()], now)
     if not is_registered(tx, worker):
         return ClaimResult(claims=(), slots={}, next_turn=None)
     share = count_workers(tx)
@@ -91,9 +90,8 @@ def _claim_destination(
 
 def _load(tx: Tx, ids: list[int]) -> tuple[Claim, ...]:
     rows: dict[int, Row] = {}
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
-        rows |= {row[0]: row for row in tx.query(CLAIMED.format(ids=placeholders(len(chunk))), chunk)}
+    for marks, piece in in_lists(ids):
+        rows |= {row[0]: row for row in tx.query(CLAIMED.format(ids=marks), piece)}
     claims: list[Claim] = []
     for id_ in ids:
         try:
@@ -115,11 +113,3 @@ def _next_turn(tx: Tx, request: ClaimRequest, full: int) -> datetime | None:
         if request.room.get(name, request.default_room) > 0:
             return moment(turn)
     return None
-
-
-def _destination_ids(tx: Tx, names: Sequence[str]) -> list[int]:
-    found: list[int] = []
-    for start in range(0, len(names), CHUNK):
-        chunk = list(names[start : start + CHUNK])
-        found += [id_ for (id_,) in tx.query(DESTINATION_IDS.format(names=placeholders(len(chunk))), chunk)]
-    return found

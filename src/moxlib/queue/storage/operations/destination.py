@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from moxlib.queue.storage.operations.rows import moment
-from moxlib.queue.storage.tx import CHUNK, Row, Tx, placeholders
+from moxlib.queue.storage.tx import Row, Tx, in_lists
 
-__all__ = ["destination_id", "lower_turn", "lower_turns", "lower_turns_of", "next_due"]
+__all__ = ["find", "find_or_add", "lower_turns", "lower_turns_of", "next_due"]
 
-FIND = "SELECT id, turn FROM moxlib_destination WHERE name = ?"
+FIND = "SELECT name, id, turn FROM moxlib_destination WHERE name IN ({names})"
 ADD = "INSERT INTO moxlib_destination (name, turn) VALUES (?, NULL) ON CONFLICT (name) DO NOTHING"
 LOWER = "UPDATE moxlib_destination SET turn = ? WHERE id = ? AND (turn IS NULL OR turn > ?)"
 EARLIEST_TURN = "SELECT min(turn) FROM moxlib_destination WHERE turn IS NOT NULL"
@@ -16,19 +16,22 @@ CLAIMABLE_OF = """SELECT destination, min(next_attempt) FROM moxlib_message
     WHERE id IN ({ids}) AND owner IS NULL AND hold = 0 GROUP BY destination"""
 
 
-def destination_id(tx: Tx, name: str) -> int:
-    """Return the id of a destination, added if it is new."""
-    found = tx.query(FIND, (name,))
-    if not found:
-        tx.execute(ADD, (name,))
-        found = tx.query(FIND, (name,))
-    id_: int = found[0][0]
-    return id_
+def find(tx: Tx, names: Sequence[str]) -> dict[str, tuple[int, int | None]]:
+    """Return the id and turn of destinations by name; unknown ones are left out."""
+    found: dict[str, tuple[int, int | None]] = {}
+    for marks, piece in in_lists(names):
+        found |= {name: (id_, turn) for name, id_, turn in tx.query(FIND.format(names=marks), piece)}
+    return found
 
 
-def lower_turn(tx: Tx, destination: int, turn: int) -> None:
-    """Make the destination's turn come at `turn` at the latest."""
-    tx.execute(LOWER, (turn, destination, turn))
+def find_or_add(tx: Tx, names: Sequence[str]) -> dict[str, tuple[int, int | None]]:
+    """Return the id and turn of destinations by name; new ones are added, in the order given."""
+    found = find(tx, names)
+    new = [name for name in names if name not in found]
+    if new:
+        tx.executemany(ADD, [(name,) for name in new])
+        found |= find(tx, new)
+    return found
 
 
 def lower_turns(tx: Tx, turns: Mapping[int, int]) -> None:
@@ -38,9 +41,8 @@ def lower_turns(tx: Tx, turns: Mapping[int, int]) -> None:
 
 def lower_turns_of(tx: Tx, messages: Sequence[int]) -> None:
     """Bring forward the turns of the destinations of those messages that can be claimed."""
-    for start in range(0, len(messages), CHUNK):
-        ids = messages[start : start + CHUNK]
-        rows: list[Row] = tx.query(CLAIMABLE_OF.format(ids=placeholders(len(ids))), ids)
+    for marks, piece in in_lists(messages):
+        rows: list[Row] = tx.query(CLAIMABLE_OF.format(ids=marks), piece)
         lower_turns(tx, dict(rows))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from moxlib.queue import hold
-from moxlib.queue.storage.operations.destination import destination_id, lower_turns
+from moxlib.queue.storage.operations.destination import find_or_add, lower_turns
 from moxlib.queue.storage.operations.look import hold_rules
 from moxlib.queue.storage.operations.rows import dump_extra, micros
 from moxlib.queue.storage.tx import Row, Tx
@@ -23,7 +23,8 @@ def insert_all(tx: Tx, submissions: Sequence[NewSubmission]) -> list[tuple[Submi
     """Store submissions; for each one, one receipt per recipient, in order."""
     next_id = tx.allocate(sum(len(new.recipients) for new in submissions))
     rules = hold_rules(tx)
-    destinations: dict[str, int] = {}
+    names = dict.fromkeys(recipient.destination for new in submissions for recipient in new.recipients)
+    destinations = find_or_add(tx, list(names))
     turns: dict[int, int] = {}
     rows: list[Row] = []
     contents: list[Row] = []
@@ -37,12 +38,9 @@ def insert_all(tx: Tx, submissions: Sequence[NewSubmission]) -> list[tuple[Submi
         due = micros(new.next_attempt)
         given: list[Submission] = []
         for recipient in new.recipients:
-            name = recipient.destination
-            destination = destinations.get(name)
-            if destination is None:
-                destination = destinations[name] = destination_id(tx, name)
+            destination, turn = destinations[recipient.destination]
             held = bool(rules) and _is_held(rules, new, recipient)
-            if not held and turns.get(destination, due) >= due:
+            if not held and (turn is None or turn > due) and turns.get(destination, due) >= due:
                 turns[destination] = due
             messages.append(
                 (

@@ -10,7 +10,7 @@ from functools import partial
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
 from moxlib.queue.storage.operations.rows import dump_results, micros
-from moxlib.queue.storage.tx import CHUNK, Row, Tx, Value, placeholders
+from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, Message
 
 __all__ = ["DropFile", "event_row", "insert_events", "retire_rows", "settle"]
@@ -77,9 +77,8 @@ def settle(
 
 def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[int, bool]]:
     owned: dict[int, tuple[int, bool]] = {}
-    for start in range(0, len(ids), CHUNK):
-        chunk = ids[start : start + CHUNK]
-        rows = tx.query(OWNED.format(ids=placeholders(len(chunk))), (worker, *chunk))
+    for marks, piece in in_lists(ids):
+        rows = tx.query(OWNED.format(ids=marks), (worker, *piece))
         owned |= {id_: (destination, bool(hold)) for id_, destination, hold in rows}
     return owned
 
@@ -122,9 +121,8 @@ def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], dr
     tx.executemany(DELETE_MESSAGE, [(id_,) for id_, _ in gone])
     submissions = sorted({submission for _, submission in gone})
     files: list[Row] = []
-    for start in range(0, len(submissions), CHUNK):
-        chunk = submissions[start : start + CHUNK]
-        files += tx.query(FILES.format(ids=placeholders(len(chunk))), chunk)
+    for marks, piece in in_lists(submissions):
+        files += tx.query(FILES.format(ids=marks), piece)
     tx.executemany(DELETE_CONTENT, [(submission,) for submission in submissions])
     if len(kept) < len(gone):
         tx.executemany(DELETE_SUBMISSION, [(submission,) for submission in submissions])
