@@ -413,3 +413,12 @@ async def test_claims_at_once_share_out_the_queue(desk: "Desk") -> None:
     results = await asyncio.gather(*(desk.claim(worker, limit=10) for worker in workers for _ in range(4)))
     ids = [claim.message.id for result in results for claim in result.claims]
     assert len(ids) == len(set(ids)) == await desk.storage.count_messages(MessageFilter(in_flight=True))
+
+
+async def test_unregistering_may_hold_what_was_interrupted(desk: "Desk") -> None:
+    await desk.submit("a@x.example")
+    worker = await desk.worker()
+    await desk.claim_one(worker)
+    await desk.storage.unregister_worker(worker, now=desk.now, hold_interrupted=True)
+    message = await desk.message(1)
+    assert (message.hold, message.in_flight, message.results[-1].kind) == (True, False, ResultKind.INTERRUPTED)

@@ -124,3 +124,20 @@ async def test_its_successor_takes_over_at_once_from_a_process_that_was_killed(t
         retired = await queue.get_retired(receipt.id)
         assert retired is not None
         assert [result.kind for result in retired.results] == [ResultKind.INTERRUPTED, ResultKind.DELIVERED]
+
+
+async def test_the_programs_own_signal_handlers_are_put_back(tmp_path: Path) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise AssertionError("not to be called")
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        async with Queue.open(tmp_path / "queue.db") as queue:
+            working = asyncio.create_task(queue.run_worker())
+            while signal.getsignal(signal.SIGTERM) is handler:  # noqa: ASYNC110 - nothing tells when it is set
+                await asyncio.sleep(0)
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.wait_for(working, GUARD)
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -262,10 +262,12 @@ class Queue:
     async def run_worker(self) -> None:
         """Deliver until SIGTERM or SIGINT, or until cancelled; then drain as `worker()` does, and return (or raise).
 
-        Signals are handled where the event loop can (the main thread, not Windows).
+        Signals are handled where the event loop can (the main thread, not Windows); handlers set by `signal.signal` are
+        put back at the end.
         """
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
+        before = {number: signal.getsignal(number) for number in CANCEL_SIGNALS}
         handled = [number for number in CANCEL_SIGNALS if _handle(loop, number, stopped.set)]
         try:
             async with self.worker() as worker:
@@ -279,6 +281,8 @@ class Queue:
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+                if before[number] is not None:  # None: set by something other than Python
+                    signal.signal(number, before[number])
 
     # look
 

@@ -6,6 +6,8 @@ Account routes come before the sender domain's, those before the global ones; wi
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from moxlib.errors import InputError
+
 __all__ = ["Route", "choose"]
 
 
@@ -21,6 +23,16 @@ class Route:
     sender_domains: tuple[str, ...] = ()
     recipient_domains: tuple[str, ...] = ()
     min_attempts: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what would never match.
+
+        Raises:
+            InputError: a domain that is not in lower-case ASCII form.
+        """
+        for domain in (*self.sender_domains, *self.recipient_domains):
+            if not domain.isascii() or domain != domain.lower() or not domain.strip("."):
+                raise InputError(f"a route's domain must be in lower-case ASCII form, not {domain!r}")
 
     def matches(self, *, sender_domain: str, recipient_domain: str, attempts: int) -> bool:
         """Say whether this route applies to a message after `attempts` attempts already made."""

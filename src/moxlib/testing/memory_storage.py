@@ -113,10 +113,11 @@ class MemoryStorage:
         state.end_workers(gone, now=now, hold_interrupted=hold_interrupted)
         return tuple(gone)
 
-    async def unregister_worker(self, worker: int, *, now: datetime) -> None:
+    async def unregister_worker(self, worker: int, *, now: datetime, hold_interrupted: bool = False) -> None:
         """End a worker; what it still owns is treated as `take_back` does."""
         state = self._state
-        state.end_workers([worker] if worker in state.workers else [], now=now, hold_interrupted=False)
+        gone = [worker] if worker in state.workers else []
+        state.end_workers(gone, now=now, hold_interrupted=hold_interrupted)
 
     async def claim(self, worker: int, request: ClaimRequest) -> ClaimResult:
         """Claim due messages: destinations in order of their turns, a few messages of each."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from moxlib.errors import InputError
 from moxlib.queue.routing import Route, choose
 
 
@@ -57,3 +58,11 @@ def test_the_first_route_that_matches_is_chosen() -> None:
     assert chosen("mx.here.example", 3) is late
     assert choose([local], sender_domain="x", recipient_domain="there.example", attempts=0) is None
     assert choose([], sender_domain="x", recipient_domain="there.example", attempts=0) is None
+
+
+@pytest.mark.parametrize("domain", ["Here.example", "bücher.example", "", "."])
+def test_a_domain_that_would_never_match_is_refused(domain: str) -> None:
+    with pytest.raises(InputError, match="lower-case ASCII"):
+        Route(transport="t", sender_domains=(domain,))
+    with pytest.raises(InputError, match="lower-case ASCII"):
+        Route(transport="t", recipient_domains=("here.example", domain))

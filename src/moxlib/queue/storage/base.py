@@ -211,7 +211,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def unregister_worker(self, worker: int, *, now: datetime) -> None:
+    async def unregister_worker(self, worker: int, *, now: datetime, hold_interrupted: bool = False) -> None:
         """End a worker whose claims are all settled: frees its slots. What it still owns is treated as `take_back`."""
         ...
 

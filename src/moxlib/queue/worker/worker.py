@@ -151,7 +151,8 @@ class Worker:
 
     async def _unregister(self) -> None:
         try:
-            await self._storage.unregister_worker(self._id, now=self._clock.now())
+            hold = self._config.on_unknown == "hold"
+            await self._storage.unregister_worker(self._id, now=self._clock.now(), hold_interrupted=hold)
         except StorageError as error:  # then its lease runs out, with the same effect
             self._trouble("unregistering the worker", error)
 

@@ -66,9 +66,9 @@ def take_back(tx: Tx, *, now: datetime, dead: Sequence[int] = (), hold_interrupt
     return tuple(sorted(gone))
 
 
-def unregister(tx: Tx, worker: int, *, now: datetime) -> None:
+def unregister(tx: Tx, worker: int, *, now: datetime, hold_interrupted: bool = False) -> None:
     """End a worker; what it still owns is due again, as if it had died."""
-    _interrupt(tx, worker, micros(now), hold=False)
+    _interrupt(tx, worker, micros(now), hold=hold_interrupted)
 
 
 def free_slots(tx: Tx, worker: int, destinations: Sequence[int], at: int) -> None:

@@ -141,9 +141,9 @@ class SQLiteStorage:
         """Unregister expired and dead workers; what they had claimed is due again."""
         return await self._write(partial(workers.take_back, now=now, dead=dead, hold_interrupted=hold_interrupted))
 
-    async def unregister_worker(self, worker: int, *, now: datetime) -> None:
+    async def unregister_worker(self, worker: int, *, now: datetime, hold_interrupted: bool = False) -> None:
         """End a worker."""
-        await self._write(partial(workers.unregister, worker=worker, now=now))
+        await self._write(partial(workers.unregister, worker=worker, now=now, hold_interrupted=hold_interrupted))
 
     async def claim(self, worker: int, request: ClaimRequest) -> ClaimResult:
         """Claim due messages fairly."""
