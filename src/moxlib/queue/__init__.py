@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from moxlib._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from moxlib._clock import Clock, SystemClock
     from moxlib.queue.config import AccountConfig, DomainConfig, QueueConfig, WorkerConfig
     from moxlib.queue.errors import (
         ContentDamaged,
@@ -62,6 +63,7 @@ __all__ = [
     "MOX_SCHEDULE",
     "AccountConfig",
     "AttemptResult",
+    "Clock",
     "Content",
     "ContentDamaged",
     "Cursor",
@@ -107,6 +109,7 @@ __all__ = [
     "Submission",
     "SubmissionTransport",
     "SubmissionsTransport",
+    "SystemClock",
     "TooManyRecipients",
     "Transport",
     "Unknown",
@@ -132,6 +135,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            **dict.fromkeys(("Clock", "SystemClock"), ".._clock"),
             **dict.fromkeys(_CONFIG.split(), ".config"),
             **dict.fromkeys(_ERRORS.split(), ".errors"),
             **dict.fromkeys(("Explanation", "State"), ".explain"),
