@@ -4,13 +4,12 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_ip_domain
@@ -30,6 +29,7 @@ from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
 from moxlib.queue.worker import Worker
 from moxlib.queue.worker.group import task_group
+from moxlib.queue.worker.signals import stop_on_signals
 
 __all__ = ["Queue"]
 
@@ -37,7 +37,6 @@ log: logging.Logger = logging.getLogger("moxlib.queue")
 
 TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base64url
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
-CANCEL_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Queue:
@@ -265,11 +264,8 @@ class Queue:
         Signals are handled where the event loop can (the main thread, not Windows); handlers set by `signal.signal` are
         put back at the end.
         """
-        loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
-        before = {number: signal.getsignal(number) for number in CANCEL_SIGNALS}
-        handled = [number for number in CANCEL_SIGNALS if _handle(loop, number, stopped.set)]
-        try:
+        with stop_on_signals(stopped.set):
             async with self.worker() as worker:
                 ended = asyncio.create_task(worker.ended())
                 waiting = asyncio.create_task(stopped.wait())
@@ -278,11 +274,6 @@ class Queue:
                 finally:
                     ended.cancel()
                     waiting.cancel()
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
-                if before[number] is not None:  # None: set by something other than Python
-                    signal.signal(number, before[number])
 
     # look
 
@@ -506,14 +497,6 @@ class Queue:
 
 def _random_token() -> str:
     return secrets.token_urlsafe(TOKEN_BYTES)
-
-
-def _handle(loop: asyncio.AbstractEventLoop, number: int, action: Callable[[], Any]) -> bool:
-    try:
-        loop.add_signal_handler(number, action)
-    except (NotImplementedError, RuntimeError, ValueError):  # not the main thread, or Windows
-        return False
-    return True
 
 
 def _checked_page(limit: int, after: Cursor | str | None) -> Cursor | None:
