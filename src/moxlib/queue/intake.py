@@ -28,6 +28,7 @@ from moxlib.message import (
 from moxlib.queue.config import QueueConfig, as_schedule
 from moxlib.queue.errors import InvalidSchedule, InvalidSubmission, MessageTooLarge, TooManyRecipients
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
+from moxlib.queue.selection import is_text
 from moxlib.queue.storage.content import ContentWriter
 from moxlib.queue.types import NewRecipient, NewSubmission, RequireTLS, StoredContent
 from moxlib.smtp import Address, parse_address, parse_path
@@ -340,11 +341,9 @@ def _check_options(options: Options, config: QueueConfig, now: datetime) -> None
         raise InvalidSubmission("the transport must be a text, without NUL and lone surrogates")
 
 
-def _is_text(value: object) -> bool:
-    """Say whether a database takes it as text: UTF-8, without NUL."""
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    return value.isascii() or _surrogate(value) is None
+def _is_text(value: str) -> bool:
+    """Say whether every database takes it as text: UTF-8, without NUL."""
+    return is_text(value) and "\0" not in value
 
 
 def _check_schedule(schedule: object, config: QueueConfig) -> None:
