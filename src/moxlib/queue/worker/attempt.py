@@ -69,7 +69,7 @@ class Attempts:
         self._config = config
         self._clock = clock
         self._random = random
-        self.deadlines = Deadlines(clock, config.worker.delivery_timeout.total_seconds())
+        self.deadlines: Deadlines = Deadlines(clock, config.worker.delivery_timeout.total_seconds())
 
     async def run(self, claims: tuple[Claim, ...]) -> list[Settlement]:
         """Make one attempt for the recipients of one delivery; returns a settlement for each.

@@ -15,7 +15,7 @@ class Deadlines:
     """Watches tasks from `begin` to `end`; each makes one attempt at a time."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
-        self.seconds = seconds
+        self.seconds: float = seconds
         self._clock = clock
         self._running: dict[asyncio.Task[object], float] = {}  # in order of beginning
         self._overdue: set[asyncio.Task[object]] = set()
