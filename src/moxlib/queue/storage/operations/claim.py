@@ -35,9 +35,7 @@ SET_ASIDE = """UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attemp
 
 ALL_TURNS = 2**31 - 1  # for a worker that wants certain destinations only, which may stand anywhere in the line
 MAX_ROUNDS = 20  # looks for more destinations when those found had nothing to claim after all (it is held, say)
-LIMIT_RETRY = (
-    1_000_000  # µs until a destination whose slots are all taken is looked at again; freed slots wake it sooner
-)
+LIMIT_RETRY = 1_000_000  # µs until a destination with all slots taken is looked at again; freed ones wake it sooner
 
 
 def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
