@@ -1,11 +1,20 @@
-"""What holds for all tests: how hypothesis searches, that CI skips nothing, and that any text can be reported."""
+"""What holds for all tests: how hypothesis searches, that CI skips nothing, and that any text can be reported.
+
+And PostgreSQL, for the tests that ask for it.
+"""
+
+from __future__ import annotations
 
 import os
-from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tests.postgres import PostgresServer
 
 # The same few examples every time, or, on request, many new ones. Both: no deadline and no complaint about slow
 # generation, since a loaded machine must not fail a test.
@@ -68,3 +77,32 @@ def pytest_report_to_serializable() -> Generator[None, dict[str, Any] | None, di
     report = yield
     escaped: dict[str, Any] | None = encodable(report)  # xdist ends the run when a log has what UTF-8 has not
     return escaped
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Generator[PostgresServer]:
+    """A PostgreSQL that all tests of this process share. A test that stops it need not start it again."""
+    from tests.postgres import PostgresMissingError, PostgresServer  # noqa: PLC0415 - only where it is asked for
+
+    try:
+        server = PostgresServer()
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Generator[str]:
+    """The connection string of a PostgreSQL that runs. What it logs during a test that fails is reported with it."""
+    postgres_server.start()
+    before = len(postgres_server.log)
+    yield postgres_server.url
+    print(postgres_server.log[before:], end="")  # noqa: T201 - pytest shows it, if the test fails
+
+
+@pytest.fixture
+def postgres_schema(postgres_server: PostgresServer, postgres_url: str) -> Generator[str]:
+    """The name of a schema for one test, which drops it afterwards."""
+    with postgres_server.schema() as name:
+        yield name

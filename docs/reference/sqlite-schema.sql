@@ -2,6 +2,8 @@ CREATE INDEX moxlib_content_file ON moxlib_content (file) WHERE file IS NOT NULL
 
 CREATE INDEX moxlib_destination_turn ON moxlib_destination (turn) WHERE turn IS NOT NULL;
 
+CREATE INDEX moxlib_idempotency_keep_until ON moxlib_idempotency (keep_until);
+
 CREATE INDEX moxlib_message_due ON moxlib_message (destination, next_attempt) WHERE owner IS NULL AND hold = 0;
 
 CREATE INDEX moxlib_message_owner ON moxlib_message (owner) WHERE owner IS NOT NULL;
@@ -10,19 +12,28 @@ CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
+CREATE TABLE moxlib_chunk (
+    submission INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (submission, number)
+);
+
 CREATE TABLE moxlib_content (
     submission INTEGER PRIMARY KEY REFERENCES moxlib_submission (id),
     sha256 BLOB NOT NULL,
     file TEXT,
+    chunks INTEGER,
     body BLOB,
-    CHECK ((body IS NULL) <> (file IS NULL))
+    CHECK ((body IS NOT NULL) + (file IS NOT NULL) + (chunks IS NOT NULL) = 1)
 );
 
 CREATE TABLE moxlib_destination (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    turn INTEGER
-);
+    name TEXT PRIMARY KEY,
+    turn INTEGER,
+    messages_full_at INTEGER,
+    connections_full_at INTEGER
+) WITHOUT ROWID;
 
 CREATE TABLE moxlib_event (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -44,13 +55,23 @@ CREATE TABLE moxlib_hold_rule (
     UNIQUE (account, sender_domain, recipient_domain)
 );
 
+CREATE TABLE moxlib_idempotency (
+    account TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    receipts TEXT NOT NULL,
+    keep_until INTEGER NOT NULL,
+    PRIMARY KEY (account, key)
+);
+
 CREATE TABLE moxlib_message (
     id INTEGER PRIMARY KEY,
     submission INTEGER NOT NULL,
-    destination INTEGER NOT NULL,
+    destination TEXT NOT NULL,
     recipient TEXT NOT NULL,
     recipient_domain TEXT NOT NULL,
     hold INTEGER NOT NULL,
+    rules_seen INTEGER NOT NULL DEFAULT 0,
     quarantine TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
     max_attempts INTEGER NOT NULL,
@@ -61,6 +82,10 @@ CREATE TABLE moxlib_message (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'
+);
+
+CREATE TABLE moxlib_queue (
+    id TEXT NOT NULL
 );
 
 CREATE TABLE moxlib_retired (
@@ -86,7 +111,7 @@ CREATE TABLE moxlib_sequence (
 );
 
 CREATE TABLE moxlib_slot (
-    destination INTEGER NOT NULL REFERENCES moxlib_destination (id),
+    destination TEXT NOT NULL,
     worker INTEGER NOT NULL REFERENCES moxlib_worker (id),
     slots INTEGER NOT NULL,
     PRIMARY KEY (destination, worker)

@@ -24,6 +24,7 @@ from moxlib.queue.storage.base import (
     Settlement,
     Storage,
 )
+from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.sqlite import SQLiteStorage
 from moxlib.queue.types import (
     AttemptResult,
@@ -42,25 +43,34 @@ BODY = b"Subject: hello\r\n\r\nhello\r\n"
 MONTH = timedelta(days=30)
 
 
-def memory_factory(_directory: Path) -> Callable[[], Storage]:
+Make = Callable[[], Storage]
+"""Makes a storage, again and again on the same data."""
+
+
+def memory_factory(_request: pytest.FixtureRequest, _directory: Path) -> Make:
     storage = MemoryStorage()
     return lambda: storage
 
 
-def sqlite_factory(directory: Path) -> Callable[[], Storage]:
+def sqlite_factory(_request: pytest.FixtureRequest, directory: Path) -> Make:
     return lambda: SQLiteStorage(directory / "mail.db")
 
 
-def sqlite_in_loop_factory(directory: Path) -> Callable[[], Storage]:
+def sqlite_in_loop_factory(_request: pytest.FixtureRequest, directory: Path) -> Make:
     return lambda: SQLiteStorage(directory / "mail.db", transactions="loop")
 
 
-FACTORIES: Mapping[str, Callable[[Path], Callable[[], Storage]]] = {
+def postgres_factory(request: pytest.FixtureRequest, _directory: Path) -> Make:
+    url, schema = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_schema")
+    return lambda: PostgresStorage(url, schema=schema)
+
+
+FACTORIES: Mapping[str, Callable[[pytest.FixtureRequest, Path], Make]] = {
     "memory": memory_factory,
     "sqlite": sqlite_factory,
     "sqlite-in-loop": sqlite_in_loop_factory,
+    "postgres": postgres_factory,
 }
-"""Each takes a directory and returns what makes a storage on it, again and again on the same data."""
 
 
 def content_of(body: bytes = BODY) -> StoredContent:
@@ -87,7 +97,7 @@ def submission_to(*addresses: str, **fields: Any) -> NewSubmission:
 class Desk:
     """A storage at work: the time is `now`, moved by `later`."""
 
-    make: Callable[[], Storage]
+    make: Make
     storage: Storage
     now: datetime = NOON
     limits: DestinationLimits = field(default_factory=DestinationLimits)
@@ -166,7 +176,7 @@ class Desk:
 
 @pytest.fixture(params=list(FACTORIES))
 async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Desk]:
-    make = FACTORIES[request.param](tmp_path)
+    make = FACTORIES[request.param](request, tmp_path)
     made = Desk(make, make())
     await made.storage.open(NOON)
     try:

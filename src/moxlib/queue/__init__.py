@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from moxlib.queue.config import AccountConfig, DomainConfig, QueueConfig, WorkerConfig
     from moxlib.queue.errors import (
         ContentDamaged,
+        IdempotencyConflict,
+        InvalidConnection,
         InvalidFilter,
         InvalidSchedule,
         InvalidSubmission,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         StorageDamaged,
         StorageFull,
         StorageReadOnly,
+        StorageUnavailable,
         TooManyRecipients,
         UnknownTransport,
     )
@@ -78,6 +81,8 @@ __all__ = [
     "Failed",
     "HistoryFilter",
     "HoldRule",
+    "IdempotencyConflict",
+    "InvalidConnection",
     "InvalidFilter",
     "InvalidSchedule",
     "InvalidSubmission",
@@ -106,6 +111,7 @@ __all__ = [
     "StorageDamaged",
     "StorageFull",
     "StorageReadOnly",
+    "StorageUnavailable",
     "Submission",
     "SubmissionTransport",
     "SubmissionsTransport",
@@ -119,8 +125,9 @@ __all__ = [
 
 _CONFIG = "AccountConfig DomainConfig QueueConfig WorkerConfig"
 _ERRORS = (
-    "ContentDamaged InvalidFilter InvalidSchedule InvalidSubmission MessageTooLarge QueueClosed SchemaTooNew "
-    "StorageBusy StorageDamaged StorageFull StorageReadOnly TooManyRecipients UnknownTransport"
+    "ContentDamaged IdempotencyConflict InvalidConnection InvalidFilter InvalidSchedule InvalidSubmission "
+    "MessageTooLarge QueueClosed SchemaTooNew StorageBusy StorageDamaged StorageFull StorageReadOnly "
+    "StorageUnavailable TooManyRecipients UnknownTransport"
 )
 _TRANSPORT = (
     "Content Delivery FailTransport ManagedTransport SMTPTransport Security SubmissionTransport SubmissionsTransport "

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from moxlib.errors import InputError
+from moxlib.queue.limits import Rate
 from moxlib.queue.routing import Route
 from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule, ScheduleFunction
 
@@ -29,6 +30,18 @@ def as_schedule(schedule: ScheduleLike) -> ScheduleFunction:
         InvalidSchedule: a text that cannot be read.
     """
     return RetrySchedule.parse(schedule) if isinstance(schedule, str) else schedule
+
+
+def _check_rates(owner: str, messages_per_second: float | None, connections_per_minute: float | None) -> None:
+    for name, make, count in (
+        ("messages_per_second", Rate.per_second, messages_per_second),
+        ("connections_per_minute", Rate.per_minute, connections_per_minute),
+    ):
+        try:
+            if count is not None:
+                make(count)
+        except InputError as error:
+            raise InputError(f"{owner}.{name}: {error}") from error
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -54,11 +67,20 @@ class AccountConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainConfig:
-    """What differs for one domain: its schedule and its limit as a recipient's, its routes as a sender's."""
+    """What differs for one domain: its schedule and its limits as a recipient's, its routes as a sender's.
+
+    None means "as the queue's". To free a domain from a rate that the queue has, give it one that it never reaches.
+    """
 
     schedule: ScheduleLike | None = None
     concurrency: int | None = None
+    messages_per_second: float | None = None
+    connections_per_minute: float | None = None
     routes: tuple[Route, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse rates that are none."""
+        _check_rates("DomainConfig", self.messages_per_second, self.connections_per_minute)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +98,11 @@ class WorkerConfig:
     settle_gather: timedelta = timedelta(milliseconds=10)
     """How long finished attempts wait for others to share a commit, while more are under way."""
     delivery_timeout: timedelta = timedelta(hours=1)
-    """What one call of a transport may take. Above what RFC 5321 4.5.3.2 adds up to for a large message."""
+    """What one call of a transport may take. Above what RFC 5321 4.5.3.2 adds up to for a large message.
+
+    Waiting for a connection that `connections_per_minute` allows is not counted. It may take as long again; then the
+    messages are given back to the queue, and no attempt was made.
+    """
     drain_timeout: timedelta = timedelta(seconds=30)
     """How long attempts under way may take to finish when the worker is told to stop; then they are cancelled."""
     purge_interval: timedelta = timedelta(minutes=10)
@@ -115,10 +141,18 @@ class QueueConfig:
     """For what no route matches. With a single registered transport, that is the default whatever its name."""
     concurrency: int = 10
     """Deliveries at once to one destination, over all workers."""
+    messages_per_second: float | None = None
+    """Attempts begun to one destination, over all workers, at most a second's worth at once (but one at least): from
+    one a day to 1,000,000 a second, 0.5 is one in two seconds. None: no limit."""
+    connections_per_minute: float | None = None
+    """Connections opened for one destination, over all workers, at most ten seconds' worth at once (but one at least).
+    None: no limit. It holds for transports that ask by `Delivery.connecting`, as those that ship with moxlib do."""
     on_unknown: OnUnknown = "retry"
     keep_history: timedelta = timedelta(days=30)
     """How long finished messages stay in the history; 0: not at all."""
     keep_events: timedelta = timedelta(days=30)
+    keep_idempotency_keys: timedelta = timedelta(hours=24)
+    """How long the same key gets the first submit's receipts."""
     max_message_size: int = 100 * 1024 * 1024
     max_recipients: int = 10_000
     """Of one submission: its rows are written in one transaction."""
@@ -139,10 +173,13 @@ class QueueConfig:
         for name in ("concurrency", "max_message_size", "max_recipients"):
             if getattr(self, name) < 1:
                 raise InputError(f"QueueConfig.{name} must be at least 1")
+        _check_rates("QueueConfig", self.messages_per_second, self.connections_per_minute)
         if self.inline_content < 0:
             raise InputError("QueueConfig.inline_content must not be negative")
         if min(self.keep_history, self.keep_events) < timedelta(0):
             raise InputError("QueueConfig.keep_history and keep_events must not be negative")
+        if self.keep_idempotency_keys <= timedelta(0):
+            raise InputError("QueueConfig.keep_idempotency_keys must be positive")
         if self.on_unknown not in ("retry", "hold"):
             raise InputError("QueueConfig.on_unknown must be 'retry' or 'hold'")
         if not _host_name(self.hostname):  # it is written into a header

@@ -3,6 +3,8 @@
 Below the roots of `moxlib.errors`::
 
     InputError    ├── InvalidSubmission   a message cannot be queued as given
+                  ├── InvalidConnection   a caller's connection that a submit cannot join
+                  ├── IdempotencyConflict the key was used for something else
                   ├── InvalidSchedule     a retry schedule cannot be read
                   ├── InvalidFilter       a filter, cursor or hold rule names what does not exist
                   └── UnknownTransport    a transport name that was not registered
@@ -13,16 +15,22 @@ Below the roots of `moxlib.errors`::
                   ├── StorageReadOnly     permissions, or a read-only file system
                   ├── StorageDamaged      the database file is not one, or is broken
                   ├── StorageBusy         another process kept the database locked for too long
+                  ├── StorageUnavailable  the database server cannot be reached: try again later
                   ├── SchemaTooNew        a newer moxlib wrote this database
                   └── ContentDamaged      a message's content is torn, altered or missing
 
-Each carries its facts as fields; whatever is raised, nothing of the refused operation was stored.
+Each carries its facts as fields; whatever is raised, nothing of the refused operation was stored (but see
+`StorageUnavailable`).
 """
+
+from collections.abc import Callable
 
 from moxlib.errors import InputError, LimitExceeded, StateError, StorageError
 
 __all__ = [
     "ContentDamaged",
+    "IdempotencyConflict",
+    "InvalidConnection",
     "InvalidFilter",
     "InvalidSchedule",
     "InvalidSubmission",
@@ -33,6 +41,7 @@ __all__ = [
     "StorageDamaged",
     "StorageFull",
     "StorageReadOnly",
+    "StorageUnavailable",
     "TooManyRecipients",
     "UnknownTransport",
 ]
@@ -40,6 +49,22 @@ __all__ = [
 
 class InvalidSubmission(InputError):
     """The message cannot be queued as given; nothing of it was stored."""
+
+
+class InvalidConnection(InputError):
+    """A connection given to `submit` whose transaction it cannot join; nothing was done on it."""
+
+
+class IdempotencyConflict(InputError):
+    """Something else was submitted under this idempotency key; nothing of the new submission was stored."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"another message was submitted under the idempotency key {key!r}")
+        self.key = key
+
+    def __reduce__(self) -> tuple[type["IdempotencyConflict"], tuple[str]]:
+        """Pickle by fields, not by text."""
+        return type(self), (self.key,)
 
 
 class InvalidSchedule(InputError):
@@ -101,11 +126,31 @@ class StorageReadOnly(StorageError):
 
 
 class StorageDamaged(StorageError):
-    """The file is not an SQLite database, or its structure is broken."""
+    """The database is not one, or its structure is broken."""
 
 
 class StorageBusy(StorageError):
     """Another process held the database's lock for longer than the queue waits."""
+
+
+class StorageUnavailable(StorageError):
+    """The database server cannot be reached, or ended the connection.
+
+    `in_doubt`: the connection ended during the commit, and the server did not come back in time to say how that went.
+    The operation may have happened; a submit with an idempotency key can be repeated safely.
+    """
+
+    def __init__(self, text: str, *, in_doubt: bool = False) -> None:
+        super().__init__(text)
+        self.in_doubt = in_doubt
+
+    def __reduce__(self) -> tuple[Callable[..., "StorageUnavailable"], tuple[str, bool]]:
+        """Pickle by fields, not by text."""
+        return _unavailable, (str(self), self.in_doubt)
+
+
+def _unavailable(text: str, in_doubt: bool) -> StorageUnavailable:
+    return StorageUnavailable(text, in_doubt=in_doubt)
 
 
 class SchemaTooNew(StorageError):

@@ -27,10 +27,11 @@ from moxlib.message import (
 )
 from moxlib.queue.config import QueueConfig, as_schedule
 from moxlib.queue.errors import InvalidSchedule, InvalidSubmission, MessageTooLarge, TooManyRecipients
+from moxlib.queue.fingerprint import fingerprint, message_digest
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import is_text
 from moxlib.queue.storage.content import ContentWriter
-from moxlib.queue.types import NewRecipient, NewSubmission, RequireTLS, StoredContent
+from moxlib.queue.types import Idempotency, NewRecipient, NewSubmission, RequireTLS, StoredContent
 from moxlib.smtp import Address, parse_address, parse_path
 from moxlib.smtp import Path as SMTPPath
 
@@ -42,6 +43,7 @@ MessageSource: TypeAlias = "EmailMessage[Any, Any] | bytes | str | os.PathLike[s
 READ = 256 * 1024  # bytes read at once from a file
 MAX_ATTEMPTS = 1_000_000  # more than two years of one a minute; the history keeps them all in one row
 FUNCTION_ATTEMPTS = 1000  # for schedules that are functions, and so end when they say so
+MAX_KEY = 255  # characters of an idempotency key: a UUID, an order's number, an HTTP header's value
 MAX_EXTRA = 64 * 1024  # characters of keys and values together: they travel with every event of the message
 BLANK_LINE = b"\r\n\r\n"
 SECOND = timedelta(seconds=1)
@@ -62,6 +64,7 @@ class Options:
     transport: str | None = None
     require_tls: RequireTLS | None = None
     not_before: datetime | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +98,12 @@ async def prepare(
         StorageFull, StorageReadOnly: the content could not be written.
     """
     _check_options(options, config, now)
+    digest: bytes | None = None
     if isinstance(source, EmailMessage):
         given = _Given.of_message(source, options)
         data = serialize(source)
+        if options.idempotency_key is not None:
+            digest = message_digest(source)
     elif isinstance(source, bytes | bytearray | memoryview):
         given = _Given.of(options)
         data = bytes(source)
@@ -107,12 +113,12 @@ async def prepare(
             what = type(source).__name__
             raise InvalidSubmission(f"a message is an EmailMessage, bytes, a path or a binary file; {what} is neither")
         taken = await asyncio.to_thread(_take_file, source, given, config, writer)
-        return _submission(options, *taken, config=config, now=now, token=token)
+        return _submission(options, *taken, config=config, now=now, token=token, digest=None)
     if len(data) > config.inline_content:
         taken = await asyncio.to_thread(_take_bytes, data, given, config, writer)
     else:
         taken = _take_bytes(data, given, config, writer)
-    return _submission(options, *taken, config=config, now=now, token=token)
+    return _submission(options, *taken, config=config, now=now, token=token, digest=digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +266,7 @@ def _submission(
     config: QueueConfig,
     now: datetime,
     token: Callable[[], str],
+    digest: bytes | None,
 ) -> NewSubmission:
     sender = envelope.sender
     prefix, message_id = b"", header.message_id
@@ -286,7 +293,29 @@ def _submission(
         transport=options.transport,
         schedule=schedule,
         extra=dict(options.extra or {}),
+        idempotency=_idempotency(options, envelope, digest or content.sha256, config, now),
     )
+
+
+def _idempotency(
+    options: Options, envelope: _Envelope, digest: bytes, config: QueueConfig, now: datetime
+) -> Idempotency | None:
+    if options.idempotency_key is None:
+        return None
+    asked = [
+        sorted((options.extra or {}).items()),
+        None if options.schedule is None else str(options.schedule),
+        options.max_attempts,
+        options.transport,
+        options.require_tls,
+    ]
+    found = fingerprint(
+        digest,
+        sender="" if envelope.sender is None else str(envelope.sender),
+        recipients=[recipient.address for recipient in envelope.recipients],
+        options=asked,
+    )
+    return Idempotency(key=options.idempotency_key, fingerprint=found, keep_until=now + config.keep_idempotency_keys)
 
 
 def _missing_headers(
@@ -339,6 +368,11 @@ def _check_options(options: Options, config: QueueConfig, now: datetime) -> None
         raise InvalidSubmission("the account must be a text, without NUL and lone surrogates")
     if options.transport is not None and not _is_text(options.transport):
         raise InvalidSubmission("the transport must be a text, without NUL and lone surrogates")
+    key = options.idempotency_key
+    if key is not None and not (_is_text(key) and 1 <= len(key) <= MAX_KEY):
+        raise InvalidSubmission(
+            f"an idempotency key must be a text of 1 to {MAX_KEY} characters, without NUL and lone surrogates"
+        )
 
 
 def _is_text(value: str) -> bool:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_ip_domain
@@ -21,9 +21,9 @@ from moxlib.queue.intake import MessageSource, Options, prepare
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
-from moxlib.queue.storage.base import Storage
-from moxlib.queue.storage.content import ContentWriter, MessageContent
-from moxlib.queue.storage.sqlite import SQLiteStorage
+from moxlib.queue.storage.base import RunBlocking, Storage
+from moxlib.queue.storage.content import ContentWriter, MessageContent, Spool
+from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
@@ -85,12 +85,15 @@ class Queue:
         observer: Observer | None = None,
         random: Random | None = None,
         token: Callable[[], str] | None = None,
-        transactions: Transactions = "thread",
+        transactions: Transactions | None = None,
+        schema: str | None = None,
+        connections: int | None = None,
     ) -> Self:
-        """Return the queue in an SQLite file; `async with` opens it, and creates what does not exist.
+        """Return the queue in an SQLite file or a PostgreSQL database; `async with` opens it, and creates its tables.
 
         Args:
-            path: the database file. Beside it lie SQLite's own files and, for large content, `<path>.content/`.
+            path: the database file, or `postgresql://...`. Beside a file lie SQLite's own files and, for large content,
+                `<path>.content/`.
             transports: what delivers, by the names that routes and messages use. A process that only submits needs
                 none.
             config: schedules, limits, retention, routes.
@@ -98,11 +101,17 @@ class Queue:
             observer: hears of submissions and attempts, for metrics.
             random: spreads the waits between attempts.
             token: makes the left-hand side of Message-IDs that are added.
-            transactions: "thread" runs them in a writer thread; "loop" in the event loop, which is faster in a process
-                that only delivers, and stalls the loop for some milliseconds at a time.
+            transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, which
+                is faster in a process that only delivers, and stalls the loop for some milliseconds at a time.
+            schema: PostgreSQL's: in which schema of the database the queue lies; "moxlib" by default.
+            connections: PostgreSQL's: how many to use at most, one for listening aside; 4 by default.
+
+        Raises:
+            InputError: a URL that no engine knows, or an option of the other engine.
+            MissingExtra: `postgres` is not installed.
         """
         return cls(
-            SQLiteStorage(path, transactions=transactions),
+            storage_for(path, transactions=transactions, schema=schema, connections=connections),
             transports=transports,
             config=config,
             clock=clock,
@@ -160,8 +169,13 @@ class Queue:
         transport: str | None = None,
         require_tls: RequireTLS | None = None,
         not_before: datetime | None = None,
+        idempotency_key: str | None = None,
+        connection: object | None = None,
     ) -> tuple[Submission, ...]:
         """Put a message into the queue for one or many recipients. When this returns, it is on disk.
+
+        With `connection`, it is part of that connection's transaction instead: it is queued, durably, when the caller
+        commits, and nothing of it is left when the caller rolls back. Nothing is committed here.
 
         Cancelled while it waits for the disk, the message may have been stored all the same.
 
@@ -178,6 +192,12 @@ class Queue:
             transport: deliver by this one, whatever the routes say.
             require_tls: what it asks of TLS; None: `TLS-Required: No` in the header counts, else policy.
             not_before: no attempt before this time, at most 60 days ahead.
+            idempotency_key: submitted again under the same key by the same account, the same message is queued once:
+                the first receipts come back, with `repeated` set. Kept for `QueueConfig.keep_idempotency_keys`.
+            connection: a connection to the queue's own database in whose transaction to do it: `sqlite3.Connection`
+                (used in this thread), `psycopg.Connection`, `psycopg.AsyncConnection`, aiosqlite's, or a session or
+                connection of SQLAlchemy on one of these. Workers see the message after the commit; the observer does
+                not hear of it.
 
         Returns:
             One receipt for each recipient, in order, with the address in its ASCII form.
@@ -186,45 +206,69 @@ class Queue:
             InvalidSubmission, InvalidAddress, InvalidMessage, InvalidSchedule, UnknownTransport: something given is
                 wrong; the text says what and where.
             MessageTooLarge, TooManyRecipients: over the limits of the configuration.
+            IdempotencyConflict: another message was submitted under the key.
+            InvalidConnection: a connection of another kind, to another database, or without a transaction.
             StorageFull, StorageBusy, StorageError: it could not be stored. In all cases nothing was.
+            StorageUnavailable: the database server cannot be reached; see there for when it may have been stored.
         """
-        self._check_open()
-        self._check_transport(transport)
-        options = Options(
+        return await self._submit(
+            message,
             account=account,
             sender=sender,
-            recipients=(recipients,) if isinstance(recipients, str) else recipients,
+            recipients=recipients,
             extra=extra,
             schedule=schedule,
             max_attempts=max_attempts,
             transport=transport,
             require_tls=require_tls,
             not_before=not_before,
+            idempotency_key=idempotency_key,
+            connection=connection,
         )
+
+    async def _submit(
+        self,
+        message: MessageSource,
+        *,
+        recipients: str | Sequence[str] | None = None,
+        connection: object | None = None,
+        run: RunBlocking | None = None,
+        **asked: Any,
+    ) -> tuple[Submission, ...]:
+        """Do what `submit` does; `run` runs what blocks on `connection` in the thread it belongs to."""
+        self._check_open()
+        options = Options(recipients=(recipients,) if isinstance(recipients, str) else recipients, **asked)
+        self._check_transport(options.transport)
         config = self._config
-        with ContentWriter(
-            self._storage.content_directory, inline_max=config.inline_content, max_size=config.max_message_size
-        ) as writer:
+        # A rolled back transaction must leave no file.
+        place = self._storage.content_place if connection is None else Spool()
+        with ContentWriter(place, inline_max=config.inline_content, max_size=config.max_message_size) as writer:
             new = await prepare(
                 message, options, config=config, writer=writer, now=self._clock.now(), token=self._token
             )
+            if connection is not None:
+                return await self._storage.insert_within(connection, new, run=run)
             receipts = await self._insert(new, writer)
+        if not receipts[0].repeated:
+            self._submitted(new, receipts)
+        return receipts
+
+    def _submitted(self, new: NewSubmission, receipts: tuple[Submission, ...]) -> None:
         for worker in self._workers:
             worker.wake()
         try:
             self._observer.submitted(new, receipts)
         except Exception:
             log.exception("the observer raised")
-        return receipts
 
     async def _insert(self, new: NewSubmission, writer: ContentWriter) -> tuple[Submission, ...]:
-        if new.content.file is None:
+        if new.content.body is not None:
             return await self._storage.insert(new)
         inserting = asyncio.ensure_future(self._storage.insert(new))
         try:
             return await asyncio.shield(inserting)
         except asyncio.CancelledError:
-            writer.hand_over(inserting)  # it still happens: until then the file must be safe from a sweep
+            writer.hand_over(inserting)  # it still happens: until then the file must be there, safe from a sweep
             raise
 
     # work
@@ -358,7 +402,7 @@ class Queue:
             raise InvalidFilter(f"no message {id_} is in the queue")
         if stored is None:
             raise ContentDamaged("the content is not in storage any more")
-        content = MessageContent(message.prefix, stored, self._storage.content_directory)
+        content = MessageContent(message.prefix, stored, self._storage)
         await content.verify()
         async for chunk in content.chunks():
             yield chunk

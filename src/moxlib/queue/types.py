@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from moxlib.queue.errors import InvalidFilter
 
@@ -22,6 +22,7 @@ __all__ = [
     "EventType",
     "Failed",
     "HoldRule",
+    "Idempotency",
     "Message",
     "NewRecipient",
     "NewSubmission",
@@ -135,18 +136,33 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredContent:
-    """Where a submission's content lies, and what it must be. Exactly one of `body` and `file` is set."""
+    """Where a submission's content lies, and what it must be. Exactly one of the four places is set."""
 
     size: int
     sha256: bytes
     body: bytes | None = None
     file: str | None = None
     """A name in the queue's content directory."""
+    chunks_of: int | None = None
+    """The submission whose chunks in the database hold it."""
+    spool: BinaryIO | None = field(default=None, compare=False, repr=False)
+    """On its way into chunks: an open file to read it from."""
 
     def __post_init__(self) -> None:
         """Hold the "exactly one" above."""
-        if (self.body is None) == (self.file is None):
-            raise ValueError("exactly one of body and file must be given")
+        places = (self.body, self.file, self.chunks_of, self.spool)
+        if sum(place is not None for place in places) != 1:
+            raise ValueError("exactly one of body, file, chunks_of and spool must be given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """A submission's idempotency key, what was submitted under it, and until when that is remembered."""
+
+    key: str
+    fingerprint: bytes
+    """SHA-256 of all that makes the submission what it is."""
+    keep_until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +200,7 @@ class NewSubmission:
     schedule: str | None = None
     """A schedule's text or its registered name; None for the configured one."""
     extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
+    idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +214,8 @@ class Submission:
     recipient: str
     hold: bool = False
     """A hold rule matched: no attempt is made before the message is released."""
+    repeated: bool = field(default=False, compare=False)
+    """An earlier submit with the same idempotency key queued it; this one queued nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from moxlib.queue import hold
+from moxlib.queue.errors import IdempotencyConflict
+from moxlib.queue.limits import Rate, take
 from moxlib.queue.storage.base import (
     CLAIM_BODY_MAX,
     Claim,
@@ -18,6 +20,7 @@ from moxlib.queue.types import (
     Event,
     EventType,
     HoldRule,
+    Idempotency,
     Message,
     NewSubmission,
     ResultKind,
@@ -28,18 +31,31 @@ from moxlib.queue.types import (
 
 __all__ = ["Destination", "State"]
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 NO_ROOM_WAIT = timedelta(seconds=1)  # how far a destination's turn moves when all its delivery slots are taken
 
 
 @dataclass(slots=True)
 class Destination:
-    """Where messages go; of equal turns, the destination first heard of is served first."""
+    """Where messages go; of equal turns, the destination first by name is served first."""
 
     name: str
     turn: datetime | None = None
     """When it may next be served; None when nothing claimable waits."""
     slots: dict[int, int] = field(default_factory=dict)
     """Delivery slots by worker."""
+    messages_full_at: int | None = None
+    """When the bucket of messages will be full, in microseconds since 1970; None: it is."""
+    connections_full_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was submitted under an idempotency key."""
+
+    idempotency: Idempotency
+    receipts: tuple[Submission, ...]
 
 
 @dataclass(slots=True)
@@ -57,6 +73,7 @@ class State:
     rules: dict[int, HoldRule] = field(default_factory=dict)
     workers: dict[int, WorkerInfo] = field(default_factory=dict)
     destinations: dict[str, Destination] = field(default_factory=dict)
+    keys: dict[tuple[str, str], Kept] = field(default_factory=dict)
     next_message: int = 1
     next_event: int = 1
     next_rule: int = 1
@@ -89,7 +106,19 @@ class State:
     # messages
 
     def insert(self, new: NewSubmission) -> tuple[Submission, ...]:
-        """Add a submission: one message per recipient, held where a rule says so."""
+        """Add a submission, unless it was made before: one message per recipient, held where a rule says so."""
+        if new.idempotency is None:
+            return self._insert(new)
+        place = (new.account, new.idempotency.key)
+        kept = self.keys.get(place)
+        if kept is None or kept.idempotency.keep_until <= new.queued:
+            self.keys[place] = Kept(new.idempotency, self._insert(new))
+            return self.keys[place].receipts
+        if kept.idempotency.fingerprint != new.idempotency.fingerprint:
+            raise IdempotencyConflict(new.idempotency.key)
+        return tuple(replace(receipt, repeated=True) for receipt in kept.receipts)
+
+    def _insert(self, new: NewSubmission) -> tuple[Submission, ...]:
         base_id = self.next_message
         self.contents[base_id] = new.content
         receipts: list[Submission] = []
@@ -216,7 +245,7 @@ class State:
         turns = [(d.turn, d) for d in self.destinations.values() if d.turn is not None and d.turn <= now]
         claims: list[Claim] = []
         slots: dict[str, int] = {}
-        for _, destination in sorted(turns, key=lambda turn: turn[0]):  # a stable sort: of equal turns, the older first
+        for _, destination in sorted(turns, key=lambda turn: (turn[0], turn[1].name)):
             most = min(room[destination.name], request.limit - len(claims))
             if most <= 0:
                 continue
@@ -237,15 +266,29 @@ class State:
         if allowed <= 0 and held == 0:
             destination.turn = now + NO_ROOM_WAIT
             return []
-        taken = [
-            self._journal(m, worker, now) for m in self.claimable(destination.name)[:most] if m.next_attempt <= now
-        ]
+        due = [m for m in self.claimable(destination.name)[:most] if m.next_attempt <= now]
+        rate = limits.message_rate(destination.name)
+        not_before = now
+        if rate is not None and due:
+            tokens = take(rate, destination.messages_full_at, now=_micros(now), wanted=len(due))
+            destination.messages_full_at = tokens.full_at
+            due = due[: tokens.granted]
+            not_before = max(now, EPOCH + tokens.next_at * MICROSECOND)
+        taken = [self._journal(m, worker, now) for m in due]
         if taken:
             destination.slots[worker] = max(held, min(allowed, len(taken)))
         left = self.claimable(destination.name)
-        earliest = left[0].next_attempt if left else None
-        destination.turn = max(now, earliest) if earliest and taken else earliest
+        destination.turn = max(not_before, left[0].next_attempt) if left else None
         return taken
+
+    def take_connection(self, name: str, rate: Rate, now: datetime) -> datetime | None:
+        """Take one connection; None when there was one."""
+        destination = self.destinations.setdefault(name, Destination(name))
+        tokens = take(rate, destination.connections_full_at, now=_micros(now), wanted=1)
+        if not tokens.granted:
+            return EPOCH + tokens.next_at * MICROSECOND
+        destination.connections_full_at = tokens.full_at
+        return None
 
     def _journal(self, message: Message, worker: int, now: datetime) -> Claim:
         journalled = replace(message, attempts=message.attempts + 1, last_attempt=now, in_flight=True)
@@ -255,3 +298,7 @@ class State:
         content = self.contents[message.base_id]
         comes_along = content.body is not None and content.size <= CLAIM_BODY_MAX
         return Claim(message=journalled, content=content if comes_along else None)
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND

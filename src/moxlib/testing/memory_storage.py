@@ -4,13 +4,15 @@ It is meant to be obviously right, not fast: every question is answered by looki
 `close()` and a later `open()` of the same object, and nothing else.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar, assert_never
 
 from moxlib.queue import hold
-from moxlib.queue.errors import InvalidFilter, QueueClosed
+from moxlib.queue.errors import ContentDamaged, InvalidConnection, InvalidFilter, QueueClosed
+from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import (
     ClaimRequest,
@@ -19,6 +21,7 @@ from moxlib.queue.storage.base import (
     Quarantine,
     Retire,
     Retry,
+    RunBlocking,
     Settlement,
     WorkerInfo,
 )
@@ -60,7 +63,7 @@ class MemoryStorage:
         return self._everything
 
     @property
-    def content_directory(self) -> None:
+    def content_place(self) -> None:
         """None, for all content goes with its submission."""
         return
 
@@ -78,9 +81,24 @@ class MemoryStorage:
         """Store a submission; one receipt per recipient, in order."""
         return self._state.insert(submission)
 
+    async def insert_within(
+        self,
+        connection: object,  # noqa: ARG002 - the protocol's
+        submission: NewSubmission,  # noqa: ARG002
+        *,
+        run: RunBlocking | None = None,  # noqa: ARG002
+    ) -> tuple[Submission, ...]:
+        """Refuse: no connection leads here."""
+        raise InvalidConnection("a queue in memory has no database, and so no connection's transaction can be joined")
+
     async def content(self, base_id: int) -> StoredContent | None:
         """Return the content of a submission; None when no queued message needs it any more."""
         return self._state.contents.get(base_id)
+
+    async def pieces(self, stored: StoredContent) -> AsyncGenerator[bytes, None]:
+        """Raise, for all content is in its row."""
+        raise ContentDamaged(f"{stored} lies outside its row")
+        yield b""  # what makes this a generator
 
     # work
 
@@ -156,6 +174,14 @@ class MemoryStorage:
                 state.log(EventType.QUARANTINED, stored, result, now)
             case _:
                 assert_never(settlement)
+
+    async def take_connection(self, destination: str, rate: Rate, *, now: datetime) -> datetime | None:
+        """Take one connection from a destination's bucket; None when there was one, else when to ask again."""
+        return self._state.take_connection(destination, rate, now)
+
+    async def watch(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 - the protocol's; there are no others
+        """Wait to be cancelled."""
+        await asyncio.Event().wait()
 
     async def next_due(self) -> datetime | None:
         """Return the earliest turn of any destination; None when nothing waits."""
@@ -270,11 +296,14 @@ class MemoryStorage:
         state = self._state
         retired = sorted((r for r in state.retired.values() if r.keep_until <= now), key=lambda r: (r.keep_until, r.id))
         events = [event for event in state.events if event.at < events_before]
+        keys = [place for place, kept in state.keys.items() if kept.idempotency.keep_until <= now]
         for row in retired[:PURGE_MAX]:
             del state.retired[row.id]
         for event in events[:PURGE_MAX]:
             state.events.remove(event)
-        return len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX])
+        for place in keys[:PURGE_MAX]:
+            del state.keys[place]
+        return len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
 
     # inside
 

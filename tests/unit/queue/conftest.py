@@ -28,6 +28,7 @@ from moxlib.queue import (
     WorkerConfig,
 )
 from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.sqlite import SQLiteStorage
 from moxlib.queue.types import NewSubmission
 from moxlib.testing import FakeClock, MemoryStorage
@@ -192,22 +193,27 @@ class Depot:
         return b"".join([chunk async for chunk in queue.dump(id_)])
 
 
-def memory(_directory: Path) -> Callable[[], Storage]:
+def memory(_request: pytest.FixtureRequest, _directory: Path) -> Callable[[], Storage]:
     storage = MemoryStorage()
     return lambda: storage
 
 
-def sqlite(directory: Path) -> Callable[[], Storage]:
+def sqlite(_request: pytest.FixtureRequest, directory: Path) -> Callable[[], Storage]:
     return lambda: SQLiteStorage(directory / "mail.db")
 
 
-@pytest.fixture(params=[memory, sqlite], ids=["memory", "sqlite"])
+def postgres(request: pytest.FixtureRequest, _directory: Path) -> Callable[[], Storage]:
+    url, schema = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_schema")
+    return lambda: PostgresStorage(url, schema=schema)
+
+
+@pytest.fixture(params=[memory, sqlite, postgres], ids=["memory", "sqlite", "postgres"])
 def depot(request: pytest.FixtureRequest, tmp_path: Path) -> Depot:
     """A depot on each kind of storage."""
-    return Depot(request.param(tmp_path), tmp_path, request.param.__name__)
+    return Depot(request.param(request, tmp_path), tmp_path, request.param.__name__)
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Depot:
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Depot:
     """A depot on SQLite, for what is about files."""
-    return Depot(sqlite(tmp_path), tmp_path, "sqlite")
+    return Depot(sqlite(request, tmp_path), tmp_path, "sqlite")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from moxlib.queue.errors import SchemaTooNew
-from moxlib.queue.storage.operations import claim, destination, insert, look, settle, workers
+from moxlib.queue.storage.operations import claim, destination, idempotency, insert, look, settle, workers
 from moxlib.queue.storage.sqlite.schema import connect, create_file, migrate, migrations
+from moxlib.queue.storage.tx import insert_sql
 
 DOCUMENTED = Path(__file__).parents[3] / "docs" / "reference" / "sqlite-schema.sql"
 
@@ -70,18 +71,20 @@ HOT = {
     "turns": (claim.TURNS, 2, "moxlib_destination_turn"),
     "due": (claim.DUE, 3, "moxlib_message_due"),
     "earliest": (claim.EARLIEST, 1, "moxlib_message_due"),
-    "slots": (claim.SLOTS, 1, "PRIMARY KEY"),
-    "journal": (claim.JOURNAL, 3, "INTEGER PRIMARY KEY"),
+    "slots": (claim.SLOTS.format(names="?"), 1, "PRIMARY KEY"),
+    "journal": (claim.JOURNAL.format(ids="?,?"), 4, "INTEGER PRIMARY KEY"),
     "claimed": (claim.CLAIMED.format(ids="?,?"), 2, "INTEGER PRIMARY KEY"),
-    "find destination": (destination.FIND.format(names="?"), 1, "sqlite_autoindex_moxlib_destination"),
+    "something due": (destination.HAS_DUE, 2, "moxlib_message_due"),
     "earliest turn": (destination.EARLIEST_TURN, 0, "moxlib_destination_turn"),
     "owned by the dead": (workers.OWNED, 1, "moxlib_message_owner"),
     "owned": (settle.OWNED.format(ids="?,?"), 3, "INTEGER PRIMARY KEY"),
     "retire": (settle.RETIRE, 5, "INTEGER PRIMARY KEY"),
-    "files": (settle.FILES.format(ids="?,?"), 2, "PRIMARY KEY"),
+    "content outside": (settle.OUTSIDE.format(ids="?,?"), 2, "PRIMARY KEY"),
+    "chunk": (look.CONTENT_CHUNK, 2, "moxlib_chunk"),
+    "idempotency key": (idempotency.FIND, 2, "sqlite_autoindex_moxlib_idempotency"),
     "delete content": (settle.DELETE_CONTENT, 1, "SEARCH m USING INTEGER PRIMARY KEY"),
     "delete submission": (settle.DELETE_SUBMISSION, 1, "SEARCH r USING INTEGER PRIMARY KEY"),
-    "message row": (insert.MESSAGE, 10, ""),
+    "message row": (insert_sql(*insert.MESSAGE), 11, ""),
     "one message": (look.GET, 1, "INTEGER PRIMARY KEY"),
     "events": (look.EVENTS, 2, "INTEGER PRIMARY KEY"),
 }

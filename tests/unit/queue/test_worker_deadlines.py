@@ -25,10 +25,13 @@ async def deadlines(clock: FakeClock) -> AsyncGenerator[Deadlines]:
     await asyncio.wait([watching])
 
 
-async def attempt(deadlines: Deadlines, until: asyncio.Event) -> str:
-    """Wait for an event as a transport would; say how it ended."""
+async def attempt(deadlines: Deadlines, until: asyncio.Event, paused_until: asyncio.Event | None = None) -> str:
+    """Wait for an event as a transport would, after a pause that ends by another; say how it ended."""
     task = deadlines.begin()
     try:
+        if paused_until is not None:
+            with deadlines.paused(task):
+                await paused_until.wait()
         await until.wait()
     except asyncio.CancelledError:
         if deadlines.end(task):
@@ -88,3 +91,67 @@ async def test_it_waits_for_the_first_attempt_and_again_after_the_last(deadlines
         await clock.advance(1)
         assert await task == "overdue"
         await clock.advance(100)
+
+
+async def test_a_pause_does_not_count(deadlines: Deadlines, clock: FakeClock) -> None:
+    go, never = asyncio.Event(), asyncio.Event()
+    first = asyncio.create_task(attempt(deadlines, never, go))
+    await clock.advance(3600)
+    second = asyncio.create_task(attempt(deadlines, never))  # what is watched now is overdue later than the first one
+    await clock.advance(1)
+    go.set()
+    await clock.advance(8.9)
+    assert (first.done(), second.done()) == (False, False)
+    await clock.advance(0.1)
+    assert (first.done(), second.done()) == (False, True)
+    await clock.advance(1)
+    assert await first == "overdue"
+
+
+async def test_what_was_used_before_a_pause_counts(deadlines: Deadlines, clock: FakeClock) -> None:
+    async def paused_midway() -> str:
+        task = deadlines.begin()
+        try:
+            await clock.sleep(7)
+            with deadlines.paused(task):
+                await clock.sleep(100)
+            await clock.sleep(100)
+        except asyncio.CancelledError:
+            return f"overdue: {deadlines.end(task)}"
+        return "not overdue"
+
+    long = asyncio.create_task(attempt(deadlines, asyncio.Event(), asyncio.Event()))
+    task = asyncio.create_task(paused_midway())
+    await clock.advance(109.9)
+    assert not task.done()
+    await clock.advance(0.1)
+    assert await task == "overdue: True"
+    assert not long.done()
+    long.cancel()
+    await asyncio.wait([long])
+
+
+async def test_a_pause_that_outlives_its_attempt_is_forgotten(deadlines: Deadlines, clock: FakeClock) -> None:
+    """A transport left a task behind; what it does touches no later attempt of the same task."""
+    go, done = asyncio.Event(), asyncio.Event()
+
+    async def leaves_a_task() -> asyncio.Task[None]:
+        task = deadlines.begin()
+
+        async def pause() -> None:
+            with deadlines.paused(task):
+                await go.wait()
+
+        left = asyncio.create_task(pause())
+        await asyncio.sleep(0)
+        deadlines.end(task)
+        go.set()
+        await left
+        await done.wait()
+        return left
+
+    task = asyncio.create_task(leaves_a_task())
+    await clock.advance(100)
+    assert not task.done()
+    done.set()
+    assert (await task).done()

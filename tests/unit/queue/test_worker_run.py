@@ -187,6 +187,16 @@ CHANGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+FINDINGS = {
+    **{("row", case): "does not match its length and SHA-256" for case in CHANGES},
+    ("file", "a bit flipped"): "does not match its SHA-256",
+    ("file", "cut short"): "bytes too early",
+    ("file", "longer"): "is longer than what was stored",
+    ("file", "empty"): "bytes too early",
+}
+"""By place and change: what is told of it."""
+
+
 @pytest.mark.parametrize("where", ["row", "file"])
 @pytest.mark.parametrize("case", CHANGES)
 async def test_damaged_content_is_quarantined_and_nothing_else_is(disk: "Depot", case: str, where: str) -> None:
@@ -201,7 +211,7 @@ async def test_damaged_content_is_quarantined_and_nothing_else_is(disk: "Depot",
         for receipt in damaged:
             message = await disk.message(queue, receipt.id)
             assert (message.hold, message.attempts, kinds(message.results)) == (True, 1, ["quarantined"])
-            assert "does not match its length and SHA-256" in message.quarantine
+            assert FINDINGS[where, case] in message.quarantine
             explanation = await queue.explain(receipt.id)
             assert explanation is not None
             assert explanation.state is State.QUARANTINED

@@ -9,14 +9,15 @@ worker whose lease has run out is taken back by any other one: its messages are 
 find nothing to settle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
-from moxlib.queue.storage.content import ContentDirectory
+from moxlib.queue.storage.content import ContentDirectory, Spool
 from moxlib.queue.types import (
     AttemptResult,
     Event,
@@ -40,6 +41,7 @@ __all__ = [
     "Quarantine",
     "Retire",
     "Retry",
+    "RunBlocking",
     "Settlement",
     "Storage",
     "WorkerInfo",
@@ -52,14 +54,26 @@ CLAIM_BODY_MAX = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationLimits:
-    """How many deliveries may run at once to one destination, across all workers."""
+    """How many deliveries may run at once to one destination, and how fast, across all workers."""
 
     default: int = 10
     by_destination: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    default_messages: Rate | None = None
+    messages: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
+    default_connections: Rate | None = None
+    connections: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
 
     def limit(self, destination: str) -> int:
-        """Return the limit of one destination."""
+        """Return how many deliveries may run at once to one destination."""
         return self.by_destination.get(destination, self.default)
+
+    def message_rate(self, destination: str) -> Rate | None:
+        """Return how fast messages may be claimed for one destination; None: no limit."""
+        return self.messages.get(destination, self.default_messages)
+
+    def connection_rate(self, destination: str) -> Rate | None:
+        """Return how fast connections may be opened for one destination; None: no limit."""
+        return self.connections.get(destination, self.default_connections)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,13 +167,23 @@ class Quarantine:
 
 Settlement = Retry | Retire | GiveBack | Quarantine
 
+T = TypeVar("T")
+
+
+class RunBlocking(Protocol):
+    """Runs a function that blocks, somewhere, and returns or raises what it does."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Run `function`."""
+        ...
+
 
 class Storage(Protocol):
     """One queue's durable state. All methods may be called concurrently from one event loop."""
 
     @property
-    def content_directory(self) -> ContentDirectory | None:
-        """Where large content goes as files; None: all content goes with its submission."""
+    def content_place(self) -> ContentDirectory | Spool | None:
+        """Where large content goes first: files, or a spool for the database; None: it goes with its submission."""
         ...
 
     async def open(self, now: datetime) -> None:
@@ -180,11 +204,39 @@ class Storage(Protocol):
         """Store a submission; one receipt per recipient, in order. Hold rules are applied in the same transaction.
 
         Ids count up from 1 in one sequence for all messages; the base id is the id of the first recipient's message.
+
+        Under an idempotency key that was used before, nothing is stored, and the receipts of then are returned.
+
+        Raises:
+            IdempotencyConflict: something else was submitted under the key.
+        """
+        ...
+
+    async def insert_within(
+        self, connection: object, submission: NewSubmission, *, run: "RunBlocking | None" = None
+    ) -> tuple[Submission, ...]:
+        """Do what `insert` does in the caller's transaction on the caller's connection, and commit nothing.
+
+        Args:
+            connection: leads to the same database.
+            submission: what to store; its content lies in no file.
+            run: runs a function that blocks in the thread that the connection belongs to; None: chosen here.
+
+        Raises:
+            InvalidConnection: of a kind that this storage cannot join, to another database, or with no transaction.
         """
         ...
 
     async def content(self, base_id: int) -> StoredContent | None:
         """Return where the content of a submission lies; None when no queued message needs it any more."""
+        ...
+
+    def pieces(self, stored: StoredContent) -> AsyncGenerator[bytes, None]:
+        """Stream content that lies outside its row, from the start, in pieces of bounded size.
+
+        Raises:
+            ContentDamaged: it is gone, or its length has changed.
+        """
         ...
 
     # work
@@ -230,8 +282,22 @@ class Storage(Protocol):
         """Settle claimed messages in one transaction; return the ids this worker no longer owned (left untouched)."""
         ...
 
+    async def take_connection(self, destination: str, rate: Rate, *, now: datetime) -> datetime | None:
+        """Take one connection from a destination's bucket, across all workers; None when there was one.
+
+        Else nothing is taken, and the time is returned at which to ask again.
+        """
+        ...
+
     async def next_due(self) -> datetime | None:
         """Return the earliest turn of any destination: nothing can be claimed before it. None when nothing waits."""
+        ...
+
+    async def watch(self, wake: Callable[[], None]) -> None:
+        """Call `wake` whenever others may have made something due, until cancelled.
+
+        What it misses is found by polling. Trouble with the storage is waited out, not raised.
+        """
         ...
 
     # look

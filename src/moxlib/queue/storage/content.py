@@ -1,4 +1,4 @@
-"""Message content: small in the database row, large in a file beside the database.
+"""Message content: small in the database row, large in a file beside the database, or in the database in chunks.
 
 A file is written under a temporary name, fsynced, linked to its own name, and its directory is fsynced, all before
 the row that names it is committed. Until the writer knows how the commit went it holds a lock on the file, so that the
@@ -12,11 +12,13 @@ import hashlib
 import logging
 import os
 import secrets
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import aclosing
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self, cast
 
 from moxlib.errors import StateError, StorageError
 from moxlib.moxio import is_storage_space, link_or_copy, sync_dir
@@ -28,7 +30,7 @@ try:
 except ImportError:  # pragma: no cover - Windows: nothing is locked there, so nothing younger than a day is swept
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["ContentDirectory", "ContentWriter", "MessageContent"]
+__all__ = ["ContentDirectory", "ContentSource", "ContentWriter", "MessageContent", "Spool", "chunks"]
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
@@ -49,8 +51,9 @@ class ContentWriter:
     `StateError`, and nothing is left behind.
     """
 
-    def __init__(self, directory: "ContentDirectory | None", *, inline_max: int, max_size: int) -> None:
-        self._directory = directory
+    def __init__(self, place: "ContentDirectory | Spool | None", *, inline_max: int, max_size: int) -> None:
+        self._place = place
+        self._directory = place if isinstance(place, ContentDirectory) else None
         self._inline_max = inline_max
         self._max_size = max_size
         self._hash = hashlib.sha256()
@@ -82,15 +85,17 @@ class ContentWriter:
         _update(self._hash, data)
         if self._file is None:
             self._pieces.append(data)
-            if self._size > self._inline_max and self._directory is not None:
-                with _typed_errors(self._directory.path):
-                    self._spill(self._directory)
+            if self._size > self._inline_max and self._place is not None:
+                with _typed_errors(self._place.path):
+                    self._spill(self._place)
         else:
-            with _typed_errors(self._directory.path if self._directory else None):
+            with _typed_errors(self._place.path if self._place else None):
                 self._file.write(data)
 
     def finish(self) -> StoredContent:
         """Make the content durable (a file: fsynced, linked, directory fsynced) and return where it lies.
+
+        What lies in a spool becomes durable with its rows; until the block ends it can be read.
 
         Raises:
             StorageFull, StorageReadOnly, StorageError: the file cannot be written.
@@ -106,6 +111,10 @@ class ContentWriter:
 
     def _finish(self) -> StoredContent:
         digest = self._hash.digest()
+        if self._file is not None and isinstance(self._place, Spool):
+            with _typed_errors(self._place.path):
+                self._file.flush()
+            return StoredContent(size=self._size, sha256=digest, spool=self._file)
         if self._file is None or self._temporary is None or self._directory is None:
             return StoredContent(size=self._size, sha256=digest, body=b"".join(self._pieces))
         with _typed_errors(self._directory.path):
@@ -154,11 +163,24 @@ class ContentWriter:
                 with contextlib.suppress(OSError):
                     self._file.close()
 
-    def _spill(self, directory: "ContentDirectory") -> None:
-        directory.make()
-        self._temporary, self._file = _new_file(directory.path)
+    def _spill(self, place: "ContentDirectory | Spool") -> None:
+        if isinstance(place, ContentDirectory):
+            place.make()
+            self._temporary, self._file = _new_file(place.path)
+        else:
+            self._file = place.new_file()
         self._file.write(b"".join(self._pieces))
         self._pieces.clear()
+
+
+class Spool:
+    """Where large content waits for the transaction that takes it into the database: a file that has no name."""
+
+    path: Path | None = None
+
+    def new_file(self) -> BinaryIO:
+        """Return an empty file in the system's directory for temporary files, which goes when it is closed."""
+        return cast("BinaryIO", tempfile.TemporaryFile(prefix="moxlib-"))
 
 
 class ContentDirectory:
@@ -184,6 +206,38 @@ class ContentDirectory:
             (self.path / name).unlink(missing_ok=True)
         except OSError as error:
             log.warning("%s: content file %s cannot be removed: %s", self.path, name, error)
+
+    async def pieces(self, stored: StoredContent) -> AsyncGenerator[bytes, None]:
+        """Stream a file.
+
+        Raises:
+            ContentDamaged: the file is gone, cannot be read, or its length has changed.
+            StorageError: this process cannot open it now.
+        """
+        file = await asyncio.to_thread(self._open, stored)
+        try:
+            left = stored.size
+            while left > 0:
+                chunk = await asyncio.to_thread(_read, file, min(CHUNK, left), stored)
+                if not chunk:
+                    raise ContentDamaged(f"content file {stored.file} ends {left} bytes too early")
+                left -= len(chunk)
+                yield chunk
+            if await asyncio.to_thread(_read, file, 1, stored):
+                raise ContentDamaged(f"content file {stored.file} is longer than what was stored")
+        finally:
+            file.close()
+
+    def _open(self, stored: StoredContent) -> BinaryIO:
+        if stored.file is None:
+            raise ContentDamaged("the content lies in no file")
+        try:
+            return (self.path / stored.file).open("rb")
+        except OSError as error:
+            text = f"content file {stored.file} cannot be read: {error.strerror or error}"
+            if error.errno in _FOR_NOW:
+                raise StorageError(text) from error
+            raise ContentDamaged(text) from error
 
     def sweep(self, referenced: Callable[[], Iterable[str]], *, now: datetime) -> tuple[str, ...]:
         """Remove what no row refers to and no running submit is writing; return the names.
@@ -310,15 +364,44 @@ def _try_lock(path: Path, now: datetime) -> BinaryIO | None:
     return file
 
 
+async def chunks(
+    stored: StoredContent, read: Callable[[int, int], Awaitable[bytes | None]]
+) -> AsyncGenerator[bytes, None]:
+    """Stream content that lies in chunks; `read` returns one by submission and number, None where there is none.
+
+    Raises:
+        ContentDamaged: a chunk is missing, or the length has changed.
+    """
+    if stored.chunks_of is None:
+        raise ContentDamaged("the content lies in no chunks")
+    left = stored.size
+    number = 0
+    while left > 0:
+        chunk = await read(stored.chunks_of, number)
+        if not chunk or len(chunk) > left:
+            raise ContentDamaged(f"chunk {number} of submission {stored.chunks_of} is missing or has another length")
+        left -= len(chunk)
+        number += 1
+        yield chunk
+
+
+class ContentSource(Protocol):
+    """What has the content that does not lie in its row."""
+
+    def pieces(self, stored: StoredContent) -> AsyncGenerator[bytes, None]:
+        """Stream it; see `Storage.pieces`."""
+        ...
+
+
 class MessageContent:
     """What a transport sends: the message's prefix, then its stored content."""
 
-    __slots__ = ("_directory", "_prefix", "_stored")
+    __slots__ = ("_prefix", "_source", "_stored")
 
-    def __init__(self, prefix: bytes, stored: StoredContent, directory: ContentDirectory | None) -> None:
+    def __init__(self, prefix: bytes, stored: StoredContent, source: ContentSource) -> None:
         self._prefix = prefix
         self._stored = stored
-        self._directory = directory
+        self._source = source
 
     @property
     def size(self) -> int:
@@ -342,50 +425,31 @@ class MessageContent:
             if len(stored.body) != stored.size or _sha256(stored.body) != stored.sha256:
                 raise ContentDamaged("the stored content does not match its length and SHA-256")
             return
-        await asyncio.to_thread(self._verify_file)
+        digest = hashlib.sha256()
+        async for piece in self._source.pieces(stored):
+            digest.update(piece)
+        if digest.digest() != stored.sha256:
+            where = "in chunks" if stored.file is None else f"file {stored.file}"
+            raise ContentDamaged(f"content {where} does not match its SHA-256")
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Stream it from the start.
 
         Raises:
-            ContentDamaged: the file is gone, or its length has changed.
+            ContentDamaged: a file or a chunk is gone, or its length has changed.
         """
         if self._stored.body is not None:
             yield self._prefix + self._stored.body
             return
         if self._prefix:
             yield self._prefix
-        file = await asyncio.to_thread(self._open)
-        try:
-            left = self._stored.size
-            while left > 0:
-                chunk = await asyncio.to_thread(file.read, min(CHUNK, left))
-                if not chunk:
-                    raise ContentDamaged(f"content file {self._stored.file} ends {left} bytes too early")
-                left -= len(chunk)
-                yield chunk
-        finally:
-            file.close()
+        async with aclosing(self._source.pieces(self._stored)) as pieces:
+            async for piece in pieces:
+                yield piece
 
-    def _open(self) -> BinaryIO:
-        if self._directory is None or self._stored.file is None:
-            raise ContentDamaged("the content lies in a file, and this storage has no directory for files")
-        try:
-            return (self._directory.path / self._stored.file).open("rb")
-        except OSError as error:
-            text = f"content file {self._stored.file} cannot be read: {error.strerror or error}"
-            if error.errno in _FOR_NOW:
-                raise StorageError(text) from error
-            raise ContentDamaged(text) from error
 
-    def _verify_file(self) -> None:
-        with self._open() as file:
-            try:
-                size, digest = 0, hashlib.sha256()
-                while chunk := file.read(CHUNK):
-                    size += len(chunk)
-                    digest.update(chunk)
-            except OSError as error:
-                raise ContentDamaged(f"content file {self._stored.file} cannot be read: {error}") from error
-        if size != self._stored.size or digest.digest() != self._stored.sha256:
-            raise ContentDamaged(f"content file {self._stored.file} does not match its length and SHA-256")
+def _read(file: BinaryIO, size: int, stored: StoredContent) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise ContentDamaged(f"content file {stored.file} cannot be read: {error}") from error

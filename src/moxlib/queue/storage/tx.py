@@ -1,16 +1,23 @@
 """`Tx`: the transaction that storage operations are written on, once for every engine.
 
-SQL is written with `?` placeholders and in what SQLite and PostgreSQL share. An operation is a plain function whose
-first parameter is a `Tx`; it neither begins nor commits. The engine decides which operations share a commit.
+SQL is written with `?` placeholders and in what SQLite and PostgreSQL share. What only a server with concurrent
+transactions needs stands in a comment that begins with `pg`, as in `/*pg FOR UPDATE */`: PostgreSQL's engine takes the
+marks away, SQLite reads past them. An operation is a plain function whose first parameter is a `Tx`; it neither begins
+nor commits. The engine decides which operations share a commit.
+
+On SQLite, nobody else writes while a transaction does. On PostgreSQL others do, each statement sees what was committed
+before it began, and what is read is only sure to stay if it was read `FOR UPDATE`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Row", "Tx", "Value", "in_lists"]
+__all__ = ["Row", "Statement", "Tx", "Value", "in_lists", "insert_sql"]
 
 Value = str | int | bytes | None
 Row = tuple[Any, ...]
+Statement = tuple[str, Sequence[Value]]
+"""SQL and its parameters."""
 
 CHUNK = 512  # values in one IN (...): well under SQLite's oldest limit of 999 variables
 
@@ -18,8 +25,17 @@ CHUNK = 512  # values in one IN (...): well under SQLite's oldest limit of 999 v
 class Tx(Protocol):
     """One transaction, or one savepoint's part of it."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether other transactions may write meanwhile."""
+        ...
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
+        ...
+
+    def query_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
+        """Run a statement once for each of the rows, in one round trip; return the rows of each."""
         ...
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
@@ -30,13 +46,37 @@ class Tx(Protocol):
         """Run a statement once for each of the rows."""
         ...
 
-    def allocate(self, count: int) -> int:
-        """Take `count` message ids that follow each other, never used before; return the first."""
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
+        """Insert rows, in the way that is cheapest for so many."""
+        ...
+
+    def query_together(self, *statements: Statement) -> list[list[Row]]:
+        """Run several statements in one round trip; return the rows of each."""
+        ...
+
+    def allocation(self, count: int) -> Statement:
+        """Return what takes `count` message ids that follow each other, never used before; its row has the first."""
+        ...
+
+    def serialize(self, what: str) -> None:
+        """Wait until no other transaction is past this call with the same `what`, and keep others from it to the end.
+
+        What is committed after it is so in the order in which the transactions passed here.
+        """
+        ...
+
+    def announce(self) -> None:
+        """Wake the workers of other processes once this is committed, as far as the engine can."""
         ...
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run `action` once the transaction is durable; never, if it (or this operation) is rolled back."""
         ...
+
+
+def insert_sql(table: str, columns: Sequence[str]) -> str:
+    """Return the INSERT for one row."""
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
 
 
 def in_lists(values: Sequence[Value]) -> Iterator[tuple[str, list[Value]]]:

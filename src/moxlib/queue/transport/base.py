@@ -5,12 +5,12 @@ A custom backend is any object with `async def deliver(self, delivery: Delivery)
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from moxlib.queue.types import Message, Outcome, RequireTLS
 
-__all__ = ["Content", "Delivery", "ManagedTransport", "Transport"]
+__all__ = ["Content", "Delivery", "ManagedTransport", "Permit", "Transport"]
 
 
 class Content(Protocol):
@@ -35,6 +35,14 @@ class Content(Protocol):
         ...
 
 
+class Permit(Protocol):
+    """What a delivery needs to open connections, where their rate is limited."""
+
+    async def granted(self) -> None:
+        """Return when one more connection may be opened."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One attempt for one or more recipients of the same content at the same destination."""
@@ -44,6 +52,19 @@ class Delivery:
     content: Content
     transport: str
     """The name the transport was chosen by."""
+    permit: Permit | None = field(default=None, compare=False, repr=False)
+    """What `connecting` asks; None: the rate of connections is not limited."""
+
+    async def connecting(self) -> None:
+        """Call before opening a connection on behalf of this delivery: each one, also when the one before failed.
+
+        Returns when the destination's `connections_per_minute` allows one more, over all workers; at once where there
+        is no such limit. The wait is not part of the attempt: it is not counted towards `delivery_timeout`, and a
+        delivery whose worker stops meanwhile, or that has waited for too long, is given back to the queue, uncounted.
+        For that, `deliver` must let pass what this raises, and hold nothing that other deliveries wait for.
+        """
+        if self.permit is not None:
+            await self.permit.granted()
 
     @property
     def sender(self) -> str:

@@ -4,19 +4,26 @@ A connection is reused while it is fresh: bounded by its age and by how long it 
 count of messages. A delivery takes an idle connection; else it opens one while `max_connections` allows that; else it
 joins another delivery on a connection to a server with PIPELINING, whose next transaction then begins in the same
 write as the one before it ends; else it waits.
+
+Where a delivery needs a permit to open a connection, it takes no place among `max_connections` while it waits for that:
+others go past it and open theirs. Meanwhile it takes, or joins, any connection that is free before its permit comes.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from moxlib._clock import Clock
 from moxlib.errors import StateError
 from moxlib.smtpclient import SMTPConnection
 
-__all__ = ["ConnectionPool", "Pooled"]
+__all__ = ["AskPermit", "ConnectionPool", "Pooled"]
+
+AskPermit = Callable[[], Coroutine[Any, Any, None]]
+"""Returns when one more connection may be opened."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +37,20 @@ class Pooled:
     """Deliveries that have it now."""
     fresh: bool = True
     """Nothing was delivered on it yet: when it fails at once, it had not gone stale."""
+    released: int = 0
+    """When it was given back last, in the pool's count of that."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """A delivery that waits for a connection, or for leave to open one."""
+
+    turn: "asyncio.Future[Pooled | None]"
+    """Done when it has either; None: it may open one, and a place is kept for it."""
+    permitted: bool
+    """It may open one if there is a place."""
+    released_after: int
+    """It takes no connection that was given back before that, in the pool's count."""
 
 
 class ConnectionPool:
@@ -60,7 +81,8 @@ class ConnectionPool:
         """Connections of no more use that are not closed yet: the server still counts them."""
         self._promised = 0
         """Places for new connections that were handed to waiters, who have not begun to open them."""
-        self._waiters: deque[asyncio.Future[Pooled | None]] = deque()
+        self._waiters: deque[_Waiter] = deque()
+        self._releases = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -78,23 +100,26 @@ class ConnectionPool:
         finally:
             self._running = False
             for waiter in self._waiters:
-                if not waiter.done():
+                if not waiter.turn.done():
                     self._promised += 1
-                    waiter.set_result(None)  # it will see that the pool is closed
+                    waiter.turn.set_result(None)  # it will see that the pool is closed
             self._waiters.clear()
             reaper.cancel()
             open_, self._open, self._idle = self._open, [], []
             await asyncio.gather(asyncio.wait([reaper]), *(pooled.connection.quit() for pooled in open_))
 
-    async def acquire(self, *, fresh: bool = False) -> Pooled:
+    async def acquire(self, permit: AskPermit | None = None, *, fresh: bool = False) -> Pooled:
         """Take a connection; `release` gives it back.
 
         Args:
+            permit: returns when a connection may be opened; None: it may. It is cancelled when it is not needed. One
+                that was granted is used up although another delivery's connection came first.
             fresh: none that was idle, which may have gone stale: a new one, or one that others use this moment.
 
         Raises:
             StateError: the pool is not running.
             SMTPError: no connection could be made.
+            Exception: what `permit` raises.
         """
         if not self._running:
             raise StateError("the transport is not running: it delivers inside `queue.worker()`")
@@ -103,25 +128,30 @@ class ConnectionPool:
             if pooled is not None:
                 pooled.load += 1
                 return pooled
+            if permit is not None:
+                break
             if self._may_open():
                 return await self._add()
             if not self._idle:
                 break
-            await self._end(self._idle[0], politely=True)  # to make room
-        pooled = await self._wait()
+            await self._make_room()
+        pooled = await self._wait(permit, fresh=fresh)
         if not self._running:
             raise StateError("the transport was closed before there was a connection for this delivery")
         return pooled if pooled is not None else await self._add()
 
+    async def _make_room(self) -> None:
+        await self._end(self._idle[0], politely=True)
+
     def _may_open(self) -> bool:
         return len(self._open) + self._opening + self._closing + self._promised < self._max_connections
 
-    def _pick(self) -> Pooled | None:
+    def _pick(self, *, permitted: bool = True, released_after: int = -1) -> Pooled | None:
         """Return an idle connection, the one used last; or one to share, if no more may be opened; or None."""
         for index in range(len(self._idle) - 1, -1, -1):
-            if self._is_fit(self._idle[index]):
+            if self._idle[index].released > released_after and self._is_fit(self._idle[index]):
                 return self._idle.pop(index)
-        if self._may_open():
+        if permitted and self._may_open():
             return None
         shared = (p for p in self._open if self._has_room(p))
         return min(shared, key=lambda pooled: pooled.load, default=None)
@@ -149,17 +179,24 @@ class ConnectionPool:
         self._hand_out()
         return pooled
 
-    async def _wait(self) -> Pooled | None:
+    async def _wait(self, permit: AskPermit | None, *, fresh: bool) -> Pooled | None:
         """Wait to be handed a connection, or the place for a new one: None."""
-        waiter: asyncio.Future[Pooled | None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Pooled | None] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(turn=turn, permitted=permit is None, released_after=self._releases if fresh else -1)
         self._waiters.append(waiter)
+        if permit is None:
+            self._hand_out()  # who waits already may do so for a permit alone
         try:
-            pooled = await waiter
-        except asyncio.CancelledError:
-            if not waiter.done() or waiter.cancelled():
+            if permit is not None:
+                await self._wait_for_permit(waiter, permit)
+            while not turn.done() and not self._may_open() and self._idle:
+                await self._make_room()  # none of those who wait can use them
+            pooled = await turn
+        except BaseException:  # cancelled; or there will be no permit
+            if not turn.done() or turn.cancelled():
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
-            elif (pooled := waiter.result()) is not None:  # it was this one's turn: pass it on
+            elif (pooled := turn.result()) is not None:  # it was this one's turn: pass it on
                 await self.release(pooled)
             else:
                 self._promised -= 1
@@ -169,20 +206,36 @@ class ConnectionPool:
             self._promised -= 1
         return pooled
 
+    async def _wait_for_permit(self, waiter: _Waiter, permit: AskPermit) -> None:
+        """Return when the waiter has its permit, or its turn without one."""
+        asking = asyncio.create_task(permit(), name="moxlib connection permit")
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, whoever is told of it
+        either: list[asyncio.Future[Any]] = [waiter.turn, asking]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asking.cancel()  # no effect if it is done
+            await asyncio.wait([asking])
+        if not waiter.turn.done():
+            asking.result()
+            waiter.permitted = True
+            self._hand_out()
+
     def _hand_out(self) -> None:
         """Hand what is free to who has waited longest; were it left for the taking, who gave it back would take it."""
-        while self._waiters:
-            if self._waiters[0].done():  # cancelled
-                self._waiters.popleft()
-                continue
-            pooled = self._pick()
-            if pooled is not None:
-                pooled.load += 1
-            elif self._may_open():
-                self._promised += 1
-            else:
-                return
-            self._waiters.popleft().set_result(pooled)
+        for waiter in list(self._waiters):
+            if not waiter.turn.done():  # else it was cancelled
+                pooled = self._pick(permitted=waiter.permitted, released_after=waiter.released_after)
+                if pooled is not None:
+                    pooled.load += 1
+                elif waiter.permitted and self._may_open():
+                    self._promised += 1
+                elif self._idle or self._may_open():
+                    continue  # what there is may serve somebody who came later: one with a permit, for example
+                else:
+                    return
+                waiter.turn.set_result(pooled)
+            self._waiters.remove(waiter)
 
     def _is_fit(self, pooled: Pooled) -> bool:
         """Say whether it can serve another delivery: it works, and is neither too old nor idle for too long."""
@@ -207,6 +260,8 @@ class ConnectionPool:
         """Give a connection back; the pool keeps it if it is still of use."""
         pooled.load -= 1
         pooled.fresh = False
+        self._releases += 1
+        pooled.released = self._releases
         pooled.idle_since = self._clock.monotonic()
         if pooled.load:
             self._hand_out()

@@ -176,7 +176,8 @@ class SMTPTransport:
 
     async def _try(self, delivery: Delivery, outcomes: dict[int, Outcome], *, fresh: bool) -> bool:
         """Deliver on one connection; return whether to go on with another one."""
-        pooled = await self._pool.acquire(fresh=fresh)
+        permit = None if delivery.permit is None else delivery.connecting
+        pooled = await self._pool.acquire(permit, fresh=fresh)
         used = not pooled.fresh or pooled.load > 1
         try:
             return await self._transactions(pooled.connection, delivery, outcomes, used=used)

@@ -13,10 +13,11 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import ContentDamaged
 from moxlib.queue.storage.base import Claim, Settlement, Storage
 from moxlib.queue.storage.content import MessageContent
-from moxlib.queue.transport.base import Delivery, Transport
+from moxlib.queue.transport.base import Delivery, Permit, Transport
 from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, ResultKind, Unknown
 from moxlib.queue.worker import decide
 from moxlib.queue.worker.deadlines import Deadlines
+from moxlib.queue.worker.permits import NoPermit
 
 __all__ = ["Attempts", "choose_transport"]
 
@@ -71,11 +72,16 @@ class Attempts:
         self._random = random
         self.deadlines: Deadlines = Deadlines(clock, config.worker.delivery_timeout.total_seconds())
 
-    async def run(self, claims: tuple[Claim, ...]) -> list[Settlement]:
+    async def run(self, claims: tuple[Claim, ...], permit: Permit | None = None) -> list[Settlement]:
         """Make one attempt for the recipients of one delivery; returns a settlement for each.
+
+        Args:
+            claims: the recipients.
+            permit: what lets it open connections; None: it may.
 
         Raises:
             CancelledError: nothing is known of the attempt then; see `interrupted`.
+            NoPermit: it waited for a connection that may not be opened now; nothing was sent.
             StorageError: the content could not be fetched; nothing was sent.
         """
         first = claims[0].message
@@ -85,7 +91,7 @@ class Attempts:
         name = choose_transport(first, self._config, self._transports)
         began = self._clock.monotonic()
         try:
-            outcomes = await self._attempt(claims, name)
+            outcomes = await self._attempt(claims, name, permit)
         except ContentDamaged as error:
             log.error("message %d is quarantined: %s", first.id, error)  # noqa: TRY400 - no traceback is of use
             reason = str(error)
@@ -147,13 +153,13 @@ class Attempts:
     def _jitter(self) -> float:
         return self._random.uniform(-1.0, 1.0)
 
-    async def _attempt(self, claims: tuple[Claim, ...], name: str) -> Sequence[Outcome]:
+    async def _attempt(self, claims: tuple[Claim, ...], name: str, permit: Permit | None) -> Sequence[Outcome]:
         transport = self._transports.get(name)
         if transport is None:
             return _same(claims, Deferred(text=f"no transport is registered as {name!r}"))
         content = await self._content(claims[0])
         messages = tuple([claim.message for claim in claims])
-        delivery = Delivery(messages=messages, content=content, transport=name)
+        delivery = Delivery(messages=messages, content=content, transport=name, permit=permit)
         task = self.deadlines.begin()
         try:
             outcomes = await self._deliver(transport, delivery)
@@ -172,7 +178,7 @@ class Attempts:
         name = delivery.transport
         try:
             outcomes = await transport.deliver(delivery)
-        except ContentDamaged:
+        except (ContentDamaged, NoPermit):
             raise
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -191,7 +197,7 @@ class Attempts:
         stored = claim.content or await self._storage.content(message.base_id)
         if stored is None:
             raise ContentDamaged("the content is not in storage any more")
-        content = MessageContent(message.prefix, stored, self._storage.content_directory)
+        content = MessageContent(message.prefix, stored, self._storage)
         await content.verify()
         return content
 

@@ -47,14 +47,21 @@ class Lane:
         """How many more messages to claim; 0 until half of what was claimed has begun."""
         return self.ahead - self.count if self.count <= self.ahead // 2 else 0
 
-    def fill(self, deliveries: Iterable[tuple[Claim, ...]], *, slots: int, now: float) -> None:
-        """Take what was claimed."""
+    def fill(self, deliveries: Iterable[tuple[Claim, ...]], *, slots: int, now: float, paced: bool = False) -> None:
+        """Take what was claimed.
+
+        Args:
+            deliveries: what it is.
+            slots: deliveries at once.
+            now: the time, by the monotonic clock.
+            paced: the destination's messages have a rate: then there may be more although not all was had.
+        """
         before, room = self.count, self.room
         self.slots = slots
         for delivery in deliveries:
             self.waiting.append(delivery)
             self.count += len(delivery)
-        self.more = self.count - before >= room
+        self.more = paced or self.count - before >= room
         self.filled_at = now
 
     def wants_more(self, now: float) -> bool:

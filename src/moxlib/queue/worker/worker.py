@@ -21,7 +21,6 @@ from moxlib.queue.storage.base import (
     Claim,
     ClaimRequest,
     ClaimResult,
-    DestinationLimits,
     GiveBack,
     Settlement,
     Storage,
@@ -32,6 +31,8 @@ from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import task_group
 from moxlib.queue.worker.identity import is_known_dead, own_identity
 from moxlib.queue.worker.lanes import Lane, group_claims
+from moxlib.queue.worker.limits import limits_of
+from moxlib.queue.worker.permits import NoPermit, Permits
 from moxlib.queue.worker.settler import Settler
 
 __all__ = ["Worker"]
@@ -64,12 +65,7 @@ class Worker:
         self._settler = Settler(
             storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._trouble
         )
-        self._limits = DestinationLimits(
-            default=config.concurrency,
-            by_destination={
-                name: domain.concurrency for name, domain in config.domains.items() if domain.concurrency is not None
-            },
-        )
+        self._limits = limits_of(config)
         self._id = 0
         self._lease_ends = 0.0
         self._lease_lock = asyncio.Lock()
@@ -82,6 +78,14 @@ class Worker:
         self._progress = asyncio.Condition()
         self._looks = 0
         self._found_nothing = 0  # the last look that did, begun and ended with all attempts settled
+        self._permits = Permits(
+            storage,
+            self._limits,
+            clock,
+            self._attempts.deadlines,
+            patience=config.worker.delivery_timeout.total_seconds(),
+            stopping=self._stopping,
+        )
         self._group: asyncio.TaskGroup | None = None
         self._runners: set[asyncio.Task[None]] = set()
 
@@ -124,7 +128,7 @@ class Worker:
                 `drain_timeout` after the end of the work.
         """
         async with AsyncExitStack() as stack:
-            stack.callback(self.stop)
+            stack.push_async_callback(self._tell_end)
             for transport in dict.fromkeys(self._transports.values()):
                 if isinstance(transport, ManagedTransport):
                     await stack.enter_async_context(transport.running())
@@ -136,10 +140,16 @@ class Worker:
             finally:
                 await self._unregister()
 
+    async def _tell_end(self) -> None:
+        self.stop()
+        async with self._progress:
+            self._progress.notify_all()  # nobody else would wake those that wait for it to be idle
+
     async def _work(self) -> None:
         async with task_group() as background:
             helpers = [
                 background.create_task(self._keep_lease(), name="moxlib lease"),
+                background.create_task(self._storage.watch(self.wake), name="moxlib watch"),
                 background.create_task(self._purge(), name="moxlib purge"),
                 background.create_task(self._attempts.deadlines.watch(), name="moxlib deadlines"),
             ]
@@ -241,7 +251,8 @@ class Worker:
         now = self._clock.monotonic()
         for name, deliveries in group_claims(result.claims).items():
             lane = self._lanes.setdefault(name, Lane(name))
-            lane.fill(deliveries, slots=result.slots[name], now=now)
+            paced = self._limits.message_rate(name) is not None
+            lane.fill(deliveries, slots=result.slots[name], now=now, paced=paced)
             self._start_runners(lane)
 
     def _start_runners(self, lane: Lane) -> None:
@@ -285,20 +296,34 @@ class Worker:
     async def _run_delivery(self, claims: tuple[Claim, ...]) -> None:
         worker = self._id
         started = self._clock.now()
+        permit = self._permits.of(claims[0].message.destination, still_owned=partial(self._is_still, worker))
         try:
-            settlements = await self._attempts.run(claims)
+            settlements = await self._attempts.run(claims, permit)
         except asyncio.CancelledError:
             self._settler.add(worker, self._attempts.interrupted(claims, started=started))
             raise
-        except StorageError as error:  # the content could not be fetched: nothing was sent
-            self._trouble("reading content", error)
+        except (StorageError, NoPermit) as error:  # nothing was sent
             try:
-                await self._clock.sleep(TROUBLE_SECONDS[1])
+                await self._wait_out(error)
             finally:
                 self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
             return
         self._tell_attempts(settlements)
         self._settler.add(worker, settlements)
+
+    async def _wait_out(self, error: StorageError | NoPermit) -> None:
+        """Report the storage's trouble, if it is that, and wait before what could not begin is tried again."""
+        if isinstance(error, StorageError):
+            self._trouble("reading content", error)
+        elif isinstance(error.__cause__, StorageError):
+            self._trouble("counting connections", error.__cause__)
+        else:
+            return
+        await self._clock.sleep(TROUBLE_SECONDS[1])
+
+    async def _is_still(self, worker: int) -> bool:
+        """Say whether what was claimed under that id is still ours."""
+        return await self._holds_lease() and self._id == worker
 
     def _forget(self, claims: tuple[Claim, ...]) -> None:
         """Drop claims that another worker has taken back."""

@@ -3,111 +3,245 @@
 Destinations whose turn has come are served in order of turn, a few messages each, through an index that holds only what
 can be claimed. Serving a destination moves its turn to when its next message is due, but to now at the earliest: so a
 backlog of a million messages for one domain goes to the end of the line after each helping.
+
+A claim holds the rows of the destinations it serves, and passes over those that another claim holds: so slots and
+rates are counted by one claim at a time.
 """
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
+from moxlib.queue import hold, limits
 from moxlib.queue.errors import StorageDamaged
+from moxlib.queue.limits import Rate
 from moxlib.queue.storage.base import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult
-from moxlib.queue.storage.operations.destination import find
+from moxlib.queue.storage.operations.destination import fold_wakes
+from moxlib.queue.storage.operations.look import hold_rules
 from moxlib.queue.storage.operations.rows import MESSAGE_COLUMNS, MESSAGE_TABLES, message_of, micros, moment
-from moxlib.queue.storage.operations.workers import count_workers, free_slots, is_registered
-from moxlib.queue.storage.tx import Row, Tx, in_lists
-from moxlib.queue.types import StoredContent
+from moxlib.queue.storage.operations.workers import count_workers, free_slots, lock_worker
+from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
+from moxlib.queue.types import HoldRule, Message, StoredContent
 
-__all__ = ["claim"]
+__all__ = ["claim", "take_connection"]
 
-TURNS = "SELECT id, name FROM moxlib_destination WHERE turn <= ? ORDER BY turn, id LIMIT ?"
-NEXT_TURN = "SELECT name, turn FROM moxlib_destination WHERE turn IS NOT NULL ORDER BY turn, id LIMIT ?"
-SLOTS = "SELECT worker, slots FROM moxlib_slot WHERE destination = ?"
+TURNS = """SELECT name, messages_full_at FROM moxlib_destination WHERE turn <= ? ORDER BY turn, name LIMIT ?
+    /*pg FOR UPDATE SKIP LOCKED */"""
+NEXT_TURN = "SELECT name, turn FROM moxlib_destination WHERE turn IS NOT NULL ORDER BY turn, name LIMIT ?"
+SLOTS = "SELECT destination, worker, slots FROM moxlib_slot WHERE destination IN ({names})"
 SET_SLOTS = """INSERT INTO moxlib_slot (destination, worker, slots) VALUES (?, ?, ?)
     ON CONFLICT (destination, worker) DO UPDATE SET slots = excluded.slots"""
 DUE = """SELECT id FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0 AND next_attempt <= ?
-    ORDER BY next_attempt, id LIMIT ?"""
-JOURNAL = "UPDATE moxlib_message SET owner = ?, attempts = attempts + 1, claimed_at = ? WHERE id = ?"
+    ORDER BY next_attempt, id LIMIT ? /*pg FOR UPDATE SKIP LOCKED */"""
+JOURNAL = "UPDATE moxlib_message SET owner = ?, attempts = attempts + 1, claimed_at = ? WHERE id IN ({ids})"
 EARLIEST = "SELECT min(next_attempt) FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0"
-SET_TURN = "UPDATE moxlib_destination SET turn = ? WHERE id = ?"
-CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BODY_MAX} THEN c.body END
+SET_TURN = "UPDATE moxlib_destination SET turn = ?, messages_full_at = ? WHERE name = ?"
+CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BODY_MAX} THEN c.body END, m.rules_seen
     FROM {MESSAGE_TABLES} LEFT JOIN moxlib_content c ON c.submission = m.submission
     WHERE m.id IN ({{ids}})"""  # noqa: S608 - constants only
 SET_ASIDE = """UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1, hold = 1,
     quarantine = ? WHERE id = ?"""
+CONNECTIONS = "SELECT connections_full_at FROM moxlib_destination WHERE name = ? /*pg FOR UPDATE */"
+ADD = "INSERT INTO moxlib_destination (name) VALUES (?) ON CONFLICT (name) DO NOTHING"
+SET_CONNECTIONS = "UPDATE moxlib_destination SET connections_full_at = ? WHERE name = ?"
 
 ALL_TURNS = 2**31 - 1  # for a worker that wants certain destinations only, which may stand anywhere in the line
 MAX_ROUNDS = 20  # looks for more destinations when those found had nothing to claim after all (it is held, say)
+WIDEN = 4  # times as many destinations in each further round
 LIMIT_RETRY = 1_000_000  # µs until a destination with all slots taken is looked at again; freed ones wake it sooner
+BUSY_RETRY = timedelta(milliseconds=20)  # until a claim looks again that found nothing but what other claims hold
 
 
 def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     """Claim due messages for a registered worker and journal their attempts."""
     now = micros(request.now)
     if request.release:
-        free_slots(tx, worker, [id_ for id_, _ in find(tx, request.release).values()], now)
-    if not is_registered(tx, worker):
+        free_slots(tx, worker, request.release, now)
+    if not lock_worker(tx, worker):
         return ClaimResult(claims=(), slots={}, next_turn=None)
-    share = count_workers(tx)
+    fold_wakes(tx)
+    claiming = _Claiming(tx, worker, request, now, count_workers(tx))
     full = sum(1 for room in request.room.values() if room <= 0)
-    taken: list[int] = []
-    slots: dict[str, int] = {}
-    served: set[int] = set()  # in an earlier round: their turn is due again, but each gets one helping
+    served: set[str] = set()  # in an earlier round: their turn is due again, but each gets one helping
+    most = max(1, request.default_room)
+    helpings = -(-request.limit // most)  # destinations that fill the claim, if all have so much
     for _ in range(MAX_ROUNDS):
-        wanted = request.limit + full + len(served) if request.default_room > 0 else ALL_TURNS
+        wanted = helpings + full + len(served) if request.default_room > 0 else ALL_TURNS
         turns = tx.query(TURNS, (now, wanted))
-        for destination, name in turns:
-            room = min(request.room.get(name, request.default_room), request.limit - len(taken))
-            if room <= 0 or destination in served:
-                continue
-            served.add(destination)
-            ids, granted = _claim_destination(tx, worker, destination, request.limits.limit(name), share, room, now)
-            if ids:
-                taken += ids
-                slots[name] = granted
-        if len(taken) >= request.limit or len(turns) < wanted:
+        claiming.serve({name: full_at for name, full_at in turns if name not in served and claiming.room(name) > 0})
+        served |= {name for name, _ in turns}
+        if len(claiming.taken) >= request.limit or len(turns) < wanted:
             break
-    return ClaimResult(claims=_load(tx, taken), slots=slots, next_turn=_next_turn(tx, request, full))
+        helpings = min(helpings * WIDEN, request.limit)
+    claims = _load(tx, claiming.taken)
+    next_turn = _next_turn(tx, request, full)
+    if tx.concurrent and not claims and next_turn is not None:
+        next_turn = max(next_turn, request.now + BUSY_RETRY)
+    return ClaimResult(claims=claims, slots=claiming.slots, next_turn=next_turn)
 
 
-def _claim_destination(
-    tx: Tx, worker: int, destination: int, limit: int, workers: int, room: int, now: int
-) -> tuple[list[int], int]:
-    held: dict[int, int] = dict(tx.query(SLOTS, (destination,)))
-    mine = held.pop(worker, 0)
-    allowed = min(limit - sum(held.values()), max(1, limit // workers))
-    if allowed <= 0 and not mine:
-        tx.execute(SET_TURN, (now + LIMIT_RETRY, destination))
-        return [], 0
-    ids = [id_ for (id_,) in tx.query(DUE, (destination, now, room))]
-    granted = max(mine, min(allowed, len(ids)))
-    if granted != mine:
-        tx.execute(SET_SLOTS, (destination, worker, granted))
-    tx.executemany(JOURNAL, [(worker, now, id_) for id_ in ids])
-    (earliest,) = tx.query(EARLIEST, (destination,))[0]
-    tx.execute(SET_TURN, (None if earliest is None else max(earliest, now), destination))
-    return ids, granted
+@dataclass(slots=True)
+class _Helping:
+    """What one destination gives in this claim."""
+
+    ids: list[int]
+    mine: int
+    """Delivery slots that this worker has there."""
+    allowed: int
+    """Those it may have."""
+    full_at: int | None
+    """When the bucket of messages will be full; None: it is."""
+
+    @property
+    def open(self) -> bool:
+        """Whether this worker may deliver there at all."""
+        return self.allowed > 0 or self.mine > 0
+
+
+class _Claiming:
+    """One claim under way: serves destinations, a round of them at a time, each step of a round for all at once."""
+
+    def __init__(self, tx: Tx, worker: int, request: ClaimRequest, now: int, workers: int) -> None:
+        self._tx = tx
+        self._worker = worker
+        self._request = request
+        self._now = now
+        self._workers = workers
+        self.taken: list[int] = []
+        self.slots: dict[str, int] = {}
+
+    def room(self, name: str) -> int:
+        """Return how many messages of a destination the worker will take."""
+        return self._request.room.get(name, self._request.default_room)
+
+    def serve(self, destinations: Mapping[str, int | None]) -> None:
+        """Serve destinations in order until the claim is full; the others are left as they are."""
+        helpings = self._look(destinations)
+        turns: dict[str, int] = {}
+        full: list[tuple[Value, ...]] = []
+        buckets: dict[str, int | None] = {}
+        slots: list[tuple[Value, ...]] = []
+        taken: list[int] = []
+        for name, helping in helpings.items():
+            left = self._request.limit - len(self.taken) - len(taken)
+            if left <= 0:
+                break
+            if not helping.open:
+                full.append((self._now + LIMIT_RETRY, helping.full_at, name))
+                continue
+            buckets[name] = helping.full_at
+            ids, turns[name] = self._by_rate(name, helping, left, buckets)
+            if not ids:
+                continue
+            granted = max(helping.mine, min(helping.allowed, len(ids)))
+            if granted != helping.mine:
+                slots.append((name, self._worker, granted))
+            taken += ids
+            self.slots[name] = granted
+        self._tx.executemany(SET_SLOTS, slots)
+        for marks, piece in in_lists(taken):
+            self._tx.executemany(JOURNAL.format(ids=marks), [(self._worker, self._now, *piece)])
+        self.taken += taken
+        self._tx.executemany(SET_TURN, full)
+        self._move(turns, buckets)
+
+    def _look(self, destinations: Mapping[str, int | None]) -> dict[str, _Helping]:
+        names = list(destinations)
+        held: dict[str, dict[int, int]] = {}
+        for marks, piece in in_lists(names):
+            for name, worker, slots in self._tx.query(SLOTS.format(names=marks), piece):
+                held.setdefault(name, {})[worker] = slots
+        helpings: dict[str, _Helping] = {}
+        for name in names:
+            limit = self._request.limits.limit(name)
+            others = held.get(name, {})
+            mine = others.pop(self._worker, 0)
+            allowed = min(limit - sum(others.values()), max(1, limit // self._workers))
+            helpings[name] = _Helping(ids=[], mine=mine, allowed=allowed, full_at=destinations[name])
+        open_ = [name for name in names if helpings[name].open]
+        most = self._request.limit - len(self.taken)
+        found = self._tx.query_each(DUE, [(name, self._now, min(self.room(name), most)) for name in open_])
+        for name, rows in zip(open_, found, strict=True):
+            helpings[name].ids = [id_ for (id_,) in rows]
+        return helpings
+
+    def _by_rate(
+        self, name: str, helping: _Helping, left: int, buckets: dict[str, int | None]
+    ) -> tuple[list[int], int]:
+        """Return as many of the ids as the claim and the destination's rate leave, and its turn at the earliest."""
+        ids = helping.ids[:left]
+        rate = self._request.limits.message_rate(name)
+        if rate is None or not ids:
+            return ids, self._now
+        taken = limits.take(rate, helping.full_at, now=self._now, wanted=len(ids))
+        buckets[name] = taken.full_at
+        return ids[: taken.granted], max(self._now, taken.next_at)
+
+    def _move(self, turns: Mapping[str, int], buckets: Mapping[str, int | None]) -> None:
+        """Set the turns of destinations that were served: when the next message is due, if not before the given."""
+        names = list(turns)
+        earliest = self._tx.query_each(EARLIEST, [(name,) for name in names])
+        rows: list[tuple[Value, ...]] = []
+        for name, [(due,)] in zip(names, earliest, strict=True):
+            rows.append((None if due is None else max(due, turns[name]), buckets[name], name))
+        self._tx.executemany(SET_TURN, rows)
 
 
 def _load(tx: Tx, ids: list[int]) -> tuple[Claim, ...]:
     rows: dict[int, Row] = {}
     for marks, piece in in_lists(ids):
         rows |= {row[0]: row for row in tx.query(CLAIMED.format(ids=marks), piece)}
+    rules = hold_rules(tx) if tx.concurrent and ids else ()
     claims: list[Claim] = []
     for id_ in ids:
+        *columns, rules_seen = rows[id_]
         try:
-            claims.append(_claim_of(rows[id_]))
+            found = _claim_of(columns)
         except StorageDamaged as error:  # one row that cannot be read must not keep all the others
             tx.execute(SET_ASIDE, (str(error), id_))
+            continue
+        if _is_held(found.message, rules, rules_seen):
+            tx.execute(SET_ASIDE, ("", id_))
+        else:
+            claims.append(found)
     return tuple(claims)
 
 
-def _claim_of(row: Row) -> Claim:
+def _claim_of(row: Sequence[Any]) -> Claim:
     *columns, sha256, body = row
     message = message_of(tuple(columns))
     content = None if body is None else StoredContent(size=message.size, sha256=sha256, body=body)
     return Claim(message=message, content=content)
 
 
+def _is_held(message: Message, rules: Sequence[HoldRule], seen: int) -> bool:
+    """Say whether a rule was added while the message's submit was under way, so that neither saw the other."""
+    return any(
+        rule.id > seen
+        and hold.matches(
+            rule,
+            account=message.account,
+            sender_domain=message.sender_domain,
+            recipient_domain=message.recipient_domain,
+        )
+        for rule in rules
+    )
+
+
 def _next_turn(tx: Tx, request: ClaimRequest, full: int) -> datetime | None:
     for name, turn in tx.query(NEXT_TURN, (full + 1 if request.default_room > 0 else ALL_TURNS,)):
         if request.room.get(name, request.default_room) > 0:
             return moment(turn)
+    return None
+
+
+def take_connection(tx: Tx, name: str, rate: Rate, *, now: datetime) -> datetime | None:
+    """Take one connection from a destination's bucket; None when there was one, else when to ask again."""
+    tx.execute(ADD, (name,))
+    ((full_at,),) = tx.query(CONNECTIONS, (name,))
+    taken = limits.take(rate, full_at, now=micros(now), wanted=1)
+    if not taken.granted:
+        return moment(taken.next_at)
+    tx.execute(SET_CONNECTIONS, (taken.full_at, name))
     return None

@@ -1,42 +1,45 @@
-"""Destinations and their turns: the one place that moves them."""
+"""Destinations and their turns: the one place that moves them.
+
+Where transactions run beside each other, nobody but a claim writes to a destination: a submit, a settlement or an
+operator would otherwise wait for whoever holds its row, and keep it from others until the end of its own transaction,
+which may be the application's. They append a *wake* (this destination, by that time) instead, which conflicts with
+nothing; the next claim folds the wakes into the turns.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from moxlib.queue.storage.operations.rows import moment
-from moxlib.queue.storage.tx import Row, Tx, in_lists
+from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
 
-__all__ = ["find", "find_or_add", "lower_turns", "lower_turns_of", "next_due"]
+__all__ = ["fold_wakes", "lower_turns", "lower_turns_of", "next_due", "wake_due"]
 
-FIND = "SELECT name, id, turn FROM moxlib_destination WHERE name IN ({names})"
-ADD = "INSERT INTO moxlib_destination (name, turn) VALUES (?, NULL) ON CONFLICT (name) DO NOTHING"
-LOWER = "UPDATE moxlib_destination SET turn = ? WHERE id = ? AND (turn IS NULL OR turn > ?)"
+LOWER = """INSERT INTO moxlib_destination (name, turn) VALUES (?, ?)
+    ON CONFLICT (name) DO UPDATE SET turn = excluded.turn
+        WHERE moxlib_destination.turn IS NULL OR moxlib_destination.turn > excluded.turn"""
+WAKE = ("moxlib_wake", ("destination", "due"))
+FOLD = """DELETE FROM moxlib_wake
+    WHERE ctid = ANY (ARRAY(SELECT ctid FROM moxlib_wake LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING destination, due"""
 EARLIEST_TURN = "SELECT min(turn) FROM moxlib_destination WHERE turn IS NOT NULL"
+EARLIEST_WAKE = "SELECT min(due) FROM moxlib_wake"
 CLAIMABLE_OF = """SELECT destination, min(next_attempt) FROM moxlib_message
     WHERE id IN ({ids}) AND owner IS NULL AND hold = 0 GROUP BY destination"""
+HAS_DUE = """SELECT 1 FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0 AND next_attempt <= ?
+    LIMIT 1"""
+
+MAX_FOLDED = 10_000  # wakes in one claim; the rest waits for the next, so that a claim never takes long
 
 
-def find(tx: Tx, names: Sequence[str]) -> dict[str, tuple[int, int | None]]:
-    """Return the id and turn of destinations by name; unknown ones are left out."""
-    found: dict[str, tuple[int, int | None]] = {}
-    for marks, piece in in_lists(names):
-        found |= {name: (id_, turn) for name, id_, turn in tx.query(FIND.format(names=marks), piece)}
-    return found
-
-
-def find_or_add(tx: Tx, names: Sequence[str]) -> dict[str, tuple[int, int | None]]:
-    """Return the id and turn of destinations by name; new ones are added, in the order given."""
-    found = find(tx, names)
-    new = [name for name in names if name not in found]
-    if new:
-        tx.executemany(ADD, [(name,) for name in new])
-        found |= find(tx, new)
-    return found
-
-
-def lower_turns(tx: Tx, turns: Mapping[int, int]) -> None:
-    """Make several destinations' turns come at the given times at the latest."""
-    tx.executemany(LOWER, [(turn, destination, turn) for destination, turn in turns.items()])
+def lower_turns(tx: Tx, turns: Mapping[str, int]) -> None:
+    """Make several destinations' turns come at the given times at the latest; unknown destinations become known."""
+    if not turns:
+        return
+    rows: list[tuple[Value, Value]] = list(turns.items())
+    if tx.concurrent:
+        tx.announce()
+        tx.insert_rows(*WAKE, rows)
+    else:
+        tx.executemany(LOWER, rows)
 
 
 def lower_turns_of(tx: Tx, messages: Sequence[int]) -> None:
@@ -46,7 +49,25 @@ def lower_turns_of(tx: Tx, messages: Sequence[int]) -> None:
         lower_turns(tx, dict(rows))
 
 
+def wake_due(tx: Tx, names: Sequence[str], at: int) -> None:
+    """Bring forward to `at` the turns of those destinations that have something due by then."""
+    found = tx.query_each(HAS_DUE, [(name, at) for name in names])
+    lower_turns(tx, {name: at for name, rows in zip(names, found, strict=True) if rows})
+
+
+def fold_wakes(tx: Tx) -> None:
+    """Take what others appended into the turns. A claim does so before it looks at them."""
+    if not tx.concurrent:
+        return
+    turns: dict[str, int] = {}
+    for name, due in tx.query(FOLD, (MAX_FOLDED,)):
+        turns[name] = min(due, turns.get(name, due))
+    tx.executemany(LOWER, sorted(turns.items()))  # in one order for all, so that no two wait for each other
+
+
 def next_due(tx: Tx) -> datetime | None:
     """Return the earliest turn of all; None when nothing can be claimed."""
-    turn: int | None = tx.query(EARLIEST_TURN)[0][0]
-    return None if turn is None else moment(turn)
+    turns = [tx.query(EARLIEST_TURN)[0][0]]
+    if tx.concurrent:
+        turns += tx.query(EARLIEST_WAKE)[0]
+    return min((moment(turn) for turn in turns if turn is not None), default=None)

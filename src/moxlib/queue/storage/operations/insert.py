@@ -1,47 +1,106 @@
 """Taking submissions in: all that wait for the same commit together, a statement for many rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from moxlib.queue import hold
-from moxlib.queue.storage.operations.destination import find_or_add, lower_turns
-from moxlib.queue.storage.operations.look import hold_rules
-from moxlib.queue.storage.operations.rows import dump_extra, micros
+from moxlib.queue.storage.operations.destination import lower_turns
+from moxlib.queue.storage.operations.idempotency import Receipts, again, remember, reserve
+from moxlib.queue.storage.operations.look import HOLD_RULES
+from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micros
+from moxlib.queue.storage.operations.settle import DropFile
 from moxlib.queue.storage.tx import Row, Tx
 from moxlib.queue.types import HoldRule, NewRecipient, NewSubmission, Submission
 
 __all__ = ["insert_all"]
 
-SUBMISSION = """INSERT INTO moxlib_submission (id, account, sender, sender_domain, recipients, queued, message_id,
-    subject, size, prefix, needs_8bit, needs_smtputf8, schedule, extra)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-CONTENT = "INSERT INTO moxlib_content (submission, sha256, body, file) VALUES (?, ?, ?, ?)"
-MESSAGE = """INSERT INTO moxlib_message (id, submission, destination, recipient, recipient_domain, hold, max_attempts,
-    next_attempt, transport, require_tls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+SUBMISSION = (
+    "moxlib_submission",
+    [
+        "id",
+        "account",
+        "sender",
+        "sender_domain",
+        "recipients",
+        "queued",
+        "message_id",
+        "subject",
+        "size",
+        "prefix",
+        "needs_8bit",
+        "needs_smtputf8",
+        "schedule",
+        "extra",
+    ],
+)
+CONTENT = ("moxlib_content", ["submission", "sha256", "body", "file", "chunks"])
+MESSAGE = (
+    "moxlib_message",
+    [
+        "id",
+        "submission",
+        "destination",
+        "recipient",
+        "recipient_domain",
+        "hold",
+        "rules_seen",
+        "max_attempts",
+        "next_attempt",
+        "transport",
+        "require_tls",
+    ],
+)
+CONTENT_CHUNK = "INSERT INTO moxlib_chunk (submission, number, data) VALUES (?, ?, ?)"
+CHUNK = 256 * 1024  # bytes in a row: few round trips, and little memory
 
 
-def insert_all(tx: Tx, submissions: Sequence[NewSubmission]) -> list[tuple[Submission, ...]]:
-    """Store submissions; for each one, one receipt per recipient, in order."""
-    next_id = tx.allocate(sum(len(new.recipients) for new in submissions))
-    rules = hold_rules(tx)
-    names = dict.fromkeys(recipient.destination for new in submissions for recipient in new.recipients)
-    destinations = find_or_add(tx, list(names))
-    turns: dict[int, int] = {}
+def insert_all(tx: Tx, submissions: Sequence[NewSubmission], *, drop_file: DropFile) -> list[Receipts]:
+    """Store submissions; for each one, one receipt per recipient, in order.
+
+    What was submitted before under the same idempotency key gets the receipts of then, and its content is dropped
+    (`drop_file` removes a content file).
+
+    Raises:
+        IdempotencyConflict: something else was submitted under that key.
+    """
+    if all(submission.idempotency is None for submission in submissions):
+        return _insert_new(tx, submissions)
+    repeats = reserve(tx, submissions)
+    new = [(position, submission) for position, submission in enumerate(submissions) if position not in repeats]
+    made = _insert_new(tx, [submission for _, submission in new])
+    remember(tx, list(zip([submission for _, submission in new], made, strict=True)))
+    by_position = dict(zip([position for position, _ in new], made, strict=True))
+    for position, found in repeats.items():
+        by_position[position] = again(by_position[found]) if isinstance(found, int) else found
+        file = submissions[position].content.file
+        if file is not None:
+            tx.after_commit(partial(drop_file, file))
+    return [by_position[position] for position in range(len(submissions))]
+
+
+def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
+    if not submissions:
+        return []
+    count = sum(len(new.recipients) for new in submissions)
+    [(next_id,)], found = tx.query_together(tx.allocation(count), (HOLD_RULES, ()))
+    rules = tuple(hold_rule_of(row) for row in found)
+    rules_seen = max((rule.id for rule in rules), default=0)
+    turns: dict[str, int] = {}
     rows: list[Row] = []
     contents: list[Row] = []
     messages: list[Row] = []
-    receipts: list[tuple[Submission, ...]] = []
+    receipts: list[Receipts] = []
     for new in submissions:
         base_id = next_id
         rows.append(_submission_row(base_id, new))
-        content = new.content
-        contents.append((base_id, content.sha256, content.body, content.file))
+        contents.append(_content_row(base_id, new))
         due = micros(new.next_attempt)
         given: list[Submission] = []
         for recipient in new.recipients:
-            destination, turn = destinations[recipient.destination]
+            destination = recipient.destination
             held = bool(rules) and _is_held(rules, new, recipient)
-            if not held and (turn is None or turn > due) and turns.get(destination, due) >= due:
-                turns[destination] = due
+            if not held:
+                turns[destination] = min(due, turns.get(destination, due))
             messages.append(
                 (
                     next_id,
@@ -50,6 +109,7 @@ def insert_all(tx: Tx, submissions: Sequence[NewSubmission]) -> list[tuple[Submi
                     recipient.address,
                     recipient.domain,
                     int(held),
+                    rules_seen,
                     new.max_attempts,
                     due,
                     new.transport,
@@ -59,9 +119,12 @@ def insert_all(tx: Tx, submissions: Sequence[NewSubmission]) -> list[tuple[Submi
             given.append(Submission(id=next_id, base_id=base_id, recipient=recipient.address, hold=held))
             next_id += 1
         receipts.append(tuple(given))
-    tx.executemany(SUBMISSION, rows)
-    tx.executemany(CONTENT, contents)
-    tx.executemany(MESSAGE, messages)
+    tx.insert_rows(*SUBMISSION, rows)
+    tx.insert_rows(*CONTENT, contents)
+    for (base_id, *_), new in zip(contents, submissions, strict=True):
+        for row in _chunk_rows(base_id, new):  # one by one: all together they may not fit into memory
+            tx.execute(CONTENT_CHUNK, row)
+    tx.insert_rows(*MESSAGE, messages)
     lower_turns(tx, turns)
     return receipts
 
@@ -83,6 +146,23 @@ def _submission_row(base_id: int, new: NewSubmission) -> Row:
         new.schedule,
         dump_extra(new.extra),
     )
+
+
+def _content_row(base_id: int, new: NewSubmission) -> Row:
+    content = new.content
+    chunks = None if content.spool is None else -(-content.size // CHUNK)
+    return (base_id, content.sha256, content.body, content.file, chunks)
+
+
+def _chunk_rows(base_id: int, new: NewSubmission) -> Iterator[Row]:
+    spool = new.content.spool
+    if spool is None:
+        return
+    spool.seek(0)
+    number = 0
+    while data := spool.read(CHUNK):
+        yield (base_id, number, data)
+        number += 1
 
 
 def _is_held(rules: Sequence[HoldRule], new: NewSubmission, recipient: NewRecipient) -> bool:

@@ -28,6 +28,7 @@ from moxlib.queue.types import Event, HoldRule, Message, Retired, StoredContent
 
 __all__ = [
     "content",
+    "content_chunk",
     "content_files",
     "count_messages",
     "count_retired",
@@ -41,8 +42,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-CONTENT = """SELECT s.size, c.sha256, c.body, c.file FROM moxlib_content c
+CONTENT = """SELECT s.size, c.sha256, c.body, c.file, c.chunks FROM moxlib_content c
     JOIN moxlib_submission s ON s.id = c.submission WHERE c.submission = ?"""
+CONTENT_CHUNK = "SELECT data FROM moxlib_chunk WHERE submission = ? AND number = ?"
 CONTENT_FILES = "SELECT file FROM moxlib_content WHERE file IS NOT NULL"
 GET = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
 GET_RETIRED = f"SELECT {RETIRED_COLUMNS} FROM {RETIRED_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
@@ -52,8 +54,17 @@ HOLD_RULES = "SELECT id, account, sender_domain, recipient_domain FROM moxlib_ho
 
 def content(tx: Tx, base_id: int) -> StoredContent | None:
     """Return where a submission's content lies."""
-    for size, sha256, body, file in tx.query(CONTENT, (base_id,)):
-        return StoredContent(size=size, sha256=sha256, body=body, file=file)
+    for size, sha256, body, file, chunks in tx.query(CONTENT, (base_id,)):
+        return StoredContent(
+            size=size, sha256=sha256, body=body, file=file, chunks_of=None if chunks is None else base_id
+        )
+    return None
+
+
+def content_chunk(tx: Tx, base_id: int, number: int) -> bytes | None:
+    """Return one piece of content that lies in chunks, counted from 0; None behind the last, and where it is none."""
+    for (data,) in tx.query(CONTENT_CHUNK, (base_id, number)):
+        return None if isinstance(data, str) else bytes(data)  # SQLite's columns take what they are given
     return None
 
 

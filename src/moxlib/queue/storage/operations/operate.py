@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
+from moxlib.queue.storage.operations.idempotency import purge_keys
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
     MESSAGE_TABLES,
@@ -13,8 +14,15 @@ from moxlib.queue.storage.operations.rows import (
     message_of,
     micros,
 )
-from moxlib.queue.storage.operations.settle import DELETE_SUBMISSION, DropFile, event_row, insert_events, retire_rows
-from moxlib.queue.storage.operations.where import message_conditions
+from moxlib.queue.storage.operations.settle import (
+    DELETE_SUBMISSION,
+    DropFile,
+    event_row,
+    insert_events,
+    lock_submissions,
+    retire_rows,
+)
+from moxlib.queue.storage.operations.where import Conditions, message_conditions
 from moxlib.queue.storage.tx import Tx, Value
 from moxlib.queue.types import AttemptResult, EventType, HoldRule, RequireTLS, ResultKind
 
@@ -30,6 +38,8 @@ __all__ = [
     "set_transport",
 ]
 
+LOCK = "/*pg FOR UPDATE OF m */"
+LAST_RULE = "(SELECT coalesce(max(id), 0) FROM moxlib_hold_rule)"
 FIND_RULE = """SELECT id, account, sender_domain, recipient_domain FROM moxlib_hold_rule
     WHERE account = ? AND sender_domain = ? AND recipient_domain = ?"""
 ADD_RULE = "INSERT INTO moxlib_hold_rule (account, sender_domain, recipient_domain) VALUES (?, ?, ?)"
@@ -38,21 +48,26 @@ HOLD_MATCHING = """UPDATE moxlib_message SET hold = 1 WHERE hold = 0 AND (? = ''
     AND submission IN (SELECT id FROM moxlib_submission
         WHERE (? = '' OR account = ?) AND (? = '' OR sender_domain = ?))"""
 PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
-    (SELECT id FROM moxlib_retired WHERE keep_until <= ? ORDER BY keep_until LIMIT ?) RETURNING submission"""
+    (SELECT id FROM moxlib_retired WHERE keep_until <= ? ORDER BY keep_until LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)
+    RETURNING submission"""
+# The log is in order of time, and needs no index for it.
 PURGE_EVENTS = """DELETE FROM moxlib_event WHERE at < ? AND id IN
-    (SELECT id FROM moxlib_event ORDER BY id LIMIT ?)"""  # the log is in order of time, and needs no index for it
+    (SELECT id FROM moxlib_event ORDER BY id LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)"""
 IDLE_DESTINATIONS = "SELECT count(*) FROM moxlib_destination WHERE turn IS NULL"
 PRUNE_DESTINATIONS = """DELETE FROM moxlib_destination WHERE turn IS NULL
-    AND id NOT IN (SELECT destination FROM moxlib_slot)
-    AND id NOT IN (SELECT destination FROM moxlib_message WHERE hold = 1 OR owner IS NOT NULL)"""
+    AND coalesce(messages_full_at, 0) < ? AND coalesce(connections_full_at, 0) < ?"""
 
-MAX_IDLE_DESTINATIONS = 10_000  # kept for their next message; pruning reads the whole queue once, so it is put off
+MAX_IDLE_DESTINATIONS = 10_000  # kept for their next message, which then need not add them
 PURGE_BATCH = 1000  # rows a call: a few milliseconds, so that purging never stands in the way of a submit
 
 
 def _select_ids(tx: Tx, where: MessageFilter) -> list[int]:
     conditions = message_conditions(where)
-    sql = f"SELECT m.id FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id"  # noqa: S608 - values are parameters
+    return _selected(tx, conditions)
+
+
+def _selected(tx: Tx, conditions: Conditions) -> list[int]:
+    sql = f"SELECT m.id FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id {LOCK}"  # noqa: S608 - values are parameters
     return [id_ for (id_,) in tx.query(sql, conditions.params)]
 
 
@@ -66,11 +81,10 @@ def set_hold(tx: Tx, where: MessageFilter, *, hold: bool) -> int:
     """Hold or release; returns how many changed. Releasing lifts a quarantine."""
     conditions = message_conditions(where)
     conditions.add("m.hold <> ?", int(hold))
-    sql = f"SELECT m.id FROM {MESSAGE_TABLES} WHERE {conditions.sql}"  # noqa: S608 - values are parameters
-    ids = [id_ for (id_,) in tx.query(sql, conditions.params)]
+    ids = _selected(tx, conditions)
     if hold:
         return _update(tx, ids, "hold = 1")
-    _update(tx, ids, "hold = 0, quarantine = ''")
+    _update(tx, ids, f"hold = 0, quarantine = '', rules_seen = {LAST_RULE}")
     lower_turns_of(tx, ids)
     return len(ids)
 
@@ -114,7 +128,7 @@ def retire(
     """Drop or fail messages; returns how many."""
     at = micros(now)
     conditions = message_conditions(where)
-    sql = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id"  # noqa: S608
+    sql = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id {LOCK}"  # noqa: S608
     messages = [message_of(row) for row in tx.query(sql, conditions.params)]
     result = AttemptResult(attempt=0, kind=ResultKind.CANCELED, started=now, text=text)
     kept = []
@@ -129,6 +143,7 @@ def retire(
 
 def add_hold_rule(tx: Tx, rule: HoldRule) -> tuple[HoldRule, int]:
     """Add a rule and hold what matches; an equal rule is returned as it is, and applied again."""
+    tx.serialize("hold rules")
     key = (rule.account, rule.sender_domain, rule.recipient_domain)
     if not tx.query(FIND_RULE, key):
         tx.execute(ADD_RULE, key)
@@ -145,9 +160,13 @@ def remove_hold_rule(tx: Tx, rule_id: int) -> bool:
 
 def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
     """Delete history and events that are past their time, a batch a call; returns how many."""
-    gone = tx.query(PURGE_RETIRED, (micros(now), PURGE_BATCH))
-    tx.executemany(DELETE_SUBMISSION, sorted(set(gone)))
-    purged = len(gone) + tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
+    at = micros(now)
+    gone = tx.query(PURGE_RETIRED, (at, PURGE_BATCH))
+    submissions = sorted(set(gone))
+    lock_submissions(tx, [id_ for (id_,) in submissions])
+    tx.executemany(DELETE_SUBMISSION, submissions)
+    purged = len(gone) + purge_keys(tx, at, PURGE_BATCH)
+    purged += tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
     if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:
-        tx.execute(PRUNE_DESTINATIONS)
+        tx.execute(PRUNE_DESTINATIONS, (at, at))
     return purged

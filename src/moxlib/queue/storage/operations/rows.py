@@ -118,14 +118,12 @@ def load_results(text: str) -> tuple[AttemptResult, ...]:
     )
 
 
-MESSAGE_TABLES = """moxlib_message m
-    JOIN moxlib_submission s ON s.id = m.submission
-    JOIN moxlib_destination d ON d.id = m.destination"""
+MESSAGE_TABLES = "moxlib_message m JOIN moxlib_submission s ON s.id = m.submission"
 
-MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m.recipient, m.recipient_domain, d.name,
-    s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt, coalesce(m.claimed_at, m.last_attempt), m.owner,
-    m.results, s.size, s.message_id, s.subject, s.prefix, s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport,
-    s.schedule, m.quarantine, s.extra"""
+MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m.recipient, m.recipient_domain,
+    m.destination, s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt,
+    coalesce(m.claimed_at, m.last_attempt), m.owner, m.results, s.size, s.message_id, s.subject, s.prefix,
+    s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule, m.quarantine, s.extra"""
 
 
 @_of_sound_rows

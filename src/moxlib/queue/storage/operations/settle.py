@@ -3,7 +3,7 @@
 Whatever this worker no longer owns is left untouched: the owner is the fencing token.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -13,9 +13,11 @@ from moxlib.queue.storage.operations.rows import dump_results, micros
 from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, Message
 
-__all__ = ["DropFile", "event_row", "insert_events", "retire_rows", "settle"]
+__all__ = ["DropFile", "event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
 
-OWNED = "SELECT id, destination, hold FROM moxlib_message WHERE owner = ? AND id IN ({ids})"
+OWNED = (
+    "SELECT id, destination, hold FROM moxlib_message WHERE owner = ? AND id IN ({ids}) ORDER BY id /*pg FOR UPDATE */"
+)
 RETRY = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
     hold = ?, results = ? WHERE id = ?"""
 GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1 WHERE id = ?"
@@ -23,11 +25,15 @@ QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_a
     quarantine = ?, results = ? WHERE id = ?"""
 RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, event, attempts,
         max_attempts, last_attempt, transport, require_tls, results)
-    SELECT m.id, m.submission, d.name, m.recipient, ?, ?, ?, m.attempts, m.max_attempts,
+    SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, m.attempts, m.max_attempts,
         coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?
-    FROM moxlib_message m JOIN moxlib_destination d ON d.id = m.destination WHERE m.id = ?"""
-DELETE_MESSAGE = "DELETE FROM moxlib_message WHERE id = ?"
-FILES = "SELECT submission, file FROM moxlib_content WHERE file IS NOT NULL AND submission IN ({ids})"
+    FROM moxlib_message m WHERE m.id = ?"""
+DELETE_MESSAGES = "DELETE FROM moxlib_message WHERE id IN ({ids})"
+# Of two transactions that retire the last two messages of a submission, the second must see what the first deleted.
+LOCK_SUBMISSIONS = "SELECT id FROM moxlib_submission WHERE id IN ({ids}) AND recipients > 1 ORDER BY id FOR UPDATE"
+OUTSIDE = """SELECT submission, file, chunks FROM moxlib_content
+    WHERE submission IN ({ids}) AND (file IS NOT NULL OR chunks IS NOT NULL)"""
+DELETE_CHUNKS = "DELETE FROM moxlib_chunk WHERE submission = ?"
 DELETE_CONTENT = """DELETE FROM moxlib_content WHERE submission = ?
     AND NOT EXISTS (SELECT 1 FROM moxlib_message m, moxlib_submission s WHERE s.id = moxlib_content.submission
         AND m.id >= s.id AND m.id < s.id + s.recipients)"""
@@ -69,15 +75,28 @@ def settle(
             case Quarantine():
                 quarantine.append(settlement)
     _retire(tx, retire, at, drop_file)
-    _retry(tx, retry, owned, at)
+    _retry(tx, retry, owned)
     _give_back(tx, [settlement.message.id for settlement in give_back])
-    _quarantine(tx, quarantine, at)
+    _quarantine(tx, quarantine)
+    insert_events(tx, [*_events(retire, at), *_events(retry, at), *_events(quarantine, at)])
     return frozenset(lost)
 
 
-def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[int, bool]]:
-    owned: dict[int, tuple[int, bool]] = {}
-    for marks, piece in in_lists(ids):
+def _events(settlements: Iterable[Retire | Retry | Quarantine], at: int) -> Iterator[EventRow]:
+    for s in settlements:
+        match s:
+            case Retire():
+                yield event_row(s.message, s.event, s.result, at)
+            case Quarantine():
+                yield event_row(s.message, EventType.QUARANTINED, s.result, at)
+            case Retry():
+                if s.delayed:
+                    yield event_row(s.message, EventType.DELAYED, s.result, at)
+
+
+def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[str, bool]]:
+    owned: dict[int, tuple[str, bool]] = {}
+    for marks, piece in in_lists(sorted(ids)):
         rows = tx.query(OWNED.format(ids=marks), (worker, *piece))
         owned |= {id_: (destination, bool(hold)) for id_, destination, hold in rows}
     return owned
@@ -92,8 +111,14 @@ def event_row(message: Message, type_: EventType, result: AttemptResult, at: int
 
 
 def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:
-    """Append to the event log."""
-    tx.executemany(EVENT, rows)
+    """Append to the event log; last in its transaction, as one at a time does so.
+
+    Ids are then seen to come in order: whoever read on from one has missed none before it.
+    """
+    rows = list(rows)
+    if rows:
+        tx.serialize("events")
+        tx.executemany(EVENT, rows)
 
 
 def _retire(tx: Tx, settlements: Sequence[Retire], at: int, drop_file: DropFile) -> None:
@@ -105,7 +130,6 @@ def _retire(tx: Tx, settlements: Sequence[Retire], at: int, drop_file: DropFile)
         if until > at:
             kept.append((at, until, s.event.value, dump_results((*s.message.results, s.result)), s.message.id))
     retire_rows(tx, kept, [(s.message.id, s.message.base_id) for s in settlements], drop_file)
-    insert_events(tx, [event_row(s.message, s.event, s.result, at) for s in settlements])
 
 
 def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], drop_file: DropFile) -> None:
@@ -117,25 +141,38 @@ def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], dr
         gone: (message id, submission id) of all that leave the queue.
         drop_file: removes a content file; called only once this is durable.
     """
-    tx.executemany(RETIRE, kept)
-    tx.executemany(DELETE_MESSAGE, [(id_,) for id_, _ in gone])
     submissions = sorted({submission for _, submission in gone})
-    files: list[Row] = []
+    lock_submissions(tx, submissions)
+    outside: list[Row] = []
     for marks, piece in in_lists(submissions):
-        files += tx.query(FILES.format(ids=marks), piece)
+        outside += tx.query(OUTSIDE.format(ids=marks), piece)
+    tx.executemany(RETIRE, kept)
+    for marks, piece in in_lists([id_ for id_, _ in gone]):
+        tx.executemany(DELETE_MESSAGES.format(ids=marks), [piece])
     tx.executemany(DELETE_CONTENT, [(submission,) for submission in submissions])
+    for submission, file, _ in outside:
+        if tx.query(HAS_CONTENT, (submission,)):
+            continue
+        if file is None:
+            tx.execute(DELETE_CHUNKS, (submission,))
+        else:
+            tx.after_commit(partial(drop_file, file))
     if len(kept) < len(gone):
         tx.executemany(DELETE_SUBMISSION, [(submission,) for submission in submissions])
-    for submission, file in files:
-        if not tx.query(HAS_CONTENT, (submission,)):
-            tx.after_commit(partial(drop_file, file))
 
 
-def _retry(tx: Tx, settlements: Sequence[Retry], owned: Mapping[int, tuple[int, bool]], at: int) -> None:
+def lock_submissions(tx: Tx, ids: Sequence[int]) -> None:
+    """Keep other transactions from retiring, meanwhile, other messages of the same submissions."""
+    if tx.concurrent:
+        for marks, piece in in_lists(ids):
+            tx.query(LOCK_SUBMISSIONS.format(ids=marks), piece)
+
+
+def _retry(tx: Tx, settlements: Sequence[Retry], owned: Mapping[int, tuple[str, bool]]) -> None:
     if not settlements:
         return
     updates = []
-    turns: dict[int, int] = {}
+    turns: dict[str, int] = {}
     for s in settlements:
         destination, held = owned[s.message.id]
         held = held or s.hold
@@ -145,7 +182,6 @@ def _retry(tx: Tx, settlements: Sequence[Retry], owned: Mapping[int, tuple[int, 
             turns[destination] = min(due, turns.get(destination, due))
     tx.executemany(RETRY, updates)
     lower_turns(tx, turns)
-    insert_events(tx, [event_row(s.message, EventType.DELAYED, s.result, at) for s in settlements if s.delayed])
 
 
 def _give_back(tx: Tx, ids: Sequence[int]) -> None:
@@ -153,9 +189,8 @@ def _give_back(tx: Tx, ids: Sequence[int]) -> None:
     lower_turns_of(tx, ids)
 
 
-def _quarantine(tx: Tx, settlements: Sequence[Quarantine], at: int) -> None:
+def _quarantine(tx: Tx, settlements: Sequence[Quarantine]) -> None:
     tx.executemany(
         QUARANTINE,
         [(s.result.text, dump_results((*s.message.results, s.result)), s.message.id) for s in settlements],
     )
-    insert_events(tx, [event_row(s.message, EventType.QUARANTINED, s.result, at) for s in settlements])

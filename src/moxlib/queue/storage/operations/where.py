@@ -53,7 +53,7 @@ def message_conditions(where: MessageFilter) -> Conditions:
     """Return the conditions of a filter on `MESSAGE_TABLES`."""
     found = _common(where)
     if where.destination is not None:
-        found.add("d.name = ?", where.destination.lower())
+        found.add("m.destination = ?", where.destination.lower())
     if where.hold is not None:
         found.add("m.hold = ?", int(where.hold))
     if where.in_flight is not None:
@@ -85,7 +85,7 @@ def _common(where: MessageFilter | HistoryFilter) -> Conditions:
     found = Conditions()
     if where.ids is not None:
         # Ids are whole numbers by type; as text they need no parameter each, of which SQLite has a limited number.
-        found.add(f"m.id IN ({','.join(str(int(id_)) for id_ in where.ids)})")
+        found.add(f"m.id IN ({','.join(str(int(id_)) for id_ in where.ids) or 'NULL'})")
     if where.base_id is not None:
         found.add("m.submission = ?", where.base_id)
         # Its messages' ids follow each other, so that they are found by the table's key.
@@ -94,9 +94,9 @@ def _common(where: MessageFilter | HistoryFilter) -> Conditions:
     if where.account is not None:
         found.add("s.account = ?", where.account)
     if where.sender is not None:
-        found.add("instr(lower(s.sender), ?) > 0", where.sender.lower())
+        found.add("moxlib_contains(s.sender, ?)", where.sender.lower())
     if where.recipient is not None:
-        found.add("instr(lower(m.recipient), ?) > 0", where.recipient.lower())
+        found.add("moxlib_contains(m.recipient, ?)", where.recipient.lower())
     if where.transport is not None:
         found.add("coalesce(m.transport, '') = ?", where.transport)
     if where.queued_after is not None:

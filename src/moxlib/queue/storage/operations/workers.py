@@ -4,28 +4,28 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from moxlib.queue.storage.base import WorkerInfo
-from moxlib.queue.storage.operations.destination import lower_turns
+from moxlib.queue.storage.operations.destination import lower_turns, wake_due
 from moxlib.queue.storage.operations.rows import dump_results, load_results, micros, moment
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.types import AttemptResult, ResultKind
 
-__all__ = ["count_workers", "free_slots", "is_registered", "register", "renew", "take_back", "unregister", "workers"]
+__all__ = ["count_workers", "free_slots", "lock_worker", "register", "renew", "take_back", "unregister", "workers"]
 
 REGISTER = "INSERT INTO moxlib_worker (identity, lease_until) VALUES (?, ?) RETURNING id"
 ALL = "SELECT id, identity, lease_until FROM moxlib_worker ORDER BY id"
 COUNT = "SELECT count(*) FROM moxlib_worker"
-FIND = "SELECT 1 FROM moxlib_worker WHERE id = ?"
+LOCK = "SELECT 1 FROM moxlib_worker WHERE id = ? /*pg FOR SHARE */"
 RENEW = "UPDATE moxlib_worker SET lease_until = ? WHERE id = ?"
-EXPIRED = "SELECT id FROM moxlib_worker WHERE lease_until <= ? ORDER BY id"
+# A worker that is just renewing, or claiming, is passed over: it is alive, or will be taken back the next time.
+EXPIRED = "SELECT id FROM moxlib_worker WHERE lease_until <= ? ORDER BY id /*pg FOR UPDATE SKIP LOCKED */"
+DEAD = "SELECT id FROM moxlib_worker WHERE id = ? /*pg FOR UPDATE SKIP LOCKED */"
 UNREGISTER = "DELETE FROM moxlib_worker WHERE id = ?"
 SLOTS_OF = "SELECT destination FROM moxlib_slot WHERE worker = ?"
 FREE_SLOT = "DELETE FROM moxlib_slot WHERE destination = ? AND worker = ?"
-OWNED = "SELECT id, destination, attempts, claimed_at, hold, results FROM moxlib_message WHERE owner = ? ORDER BY id"
+OWNED = """SELECT id, destination, attempts, claimed_at, hold, results FROM moxlib_message WHERE owner = ? ORDER BY id
+    /*pg FOR UPDATE */"""
 INTERRUPT = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
     hold = ?, results = ? WHERE id = ?"""
-WAKE_DUE = """UPDATE moxlib_destination SET turn = ? WHERE id = ? AND (turn IS NULL OR turn > ?)
-    AND EXISTS (SELECT 1 FROM moxlib_message m WHERE m.destination = moxlib_destination.id
-        AND m.owner IS NULL AND m.hold = 0 AND m.next_attempt <= ?)"""
 
 
 def register(tx: Tx, identity: str, *, now: datetime, lease: timedelta) -> int:
@@ -47,9 +47,9 @@ def count_workers(tx: Tx) -> int:
     return count
 
 
-def is_registered(tx: Tx, worker: int) -> bool:
-    """Say whether the worker has not been taken back."""
-    return bool(tx.query(FIND, (worker,)))
+def lock_worker(tx: Tx, worker: int) -> bool:
+    """Say whether the worker is registered, and keep it from being taken back until this transaction ends."""
+    return bool(tx.query(LOCK, (worker,)))
 
 
 def renew(tx: Tx, worker: int, *, now: datetime, lease: timedelta) -> bool:
@@ -60,7 +60,7 @@ def renew(tx: Tx, worker: int, *, now: datetime, lease: timedelta) -> bool:
 def take_back(tx: Tx, *, now: datetime, dead: Sequence[int] = (), hold_interrupted: bool = False) -> tuple[int, ...]:
     """Unregister expired and dead workers; what they had claimed is due again. Returns their ids."""
     at = micros(now)
-    gone = {id_ for (id_,) in tx.query(EXPIRED, (at,))} | {id_ for id_ in dead if is_registered(tx, id_)}
+    gone = {id_ for (id_,) in tx.query(EXPIRED, (at,))} | {id_ for id_ in dead if tx.query(DEAD, (id_,))}
     for worker in sorted(gone):
         _interrupt(tx, worker, at, hold=hold_interrupted)
     return tuple(sorted(gone))
@@ -71,14 +71,14 @@ def unregister(tx: Tx, worker: int, *, now: datetime, hold_interrupted: bool = F
     _interrupt(tx, worker, micros(now), hold=hold_interrupted)
 
 
-def free_slots(tx: Tx, worker: int, destinations: Sequence[int], at: int) -> None:
+def free_slots(tx: Tx, worker: int, destinations: Sequence[str], at: int) -> None:
     """Give delivery slots back, and wake the destinations that have something due."""
-    tx.executemany(FREE_SLOT, [(id_, worker) for id_ in destinations])
-    tx.executemany(WAKE_DUE, [(at, id_, at, at) for id_ in destinations])
+    tx.executemany(FREE_SLOT, [(name, worker) for name in destinations])
+    wake_due(tx, destinations, at)
 
 
 def _interrupt(tx: Tx, worker: int, at: int, *, hold: bool) -> None:
-    turns: dict[int, int] = {}
+    turns: dict[str, int] = {}
     updates = []
     for id_, destination, attempts, claimed_at, held, results in tx.query(OWNED, (worker,)):
         result = AttemptResult(

@@ -1,5 +1,6 @@
 """Running a batch of storage operations in one transaction: group commit, with a savepoint for each operation."""
 
+import asyncio
 import random
 import sqlite3
 import time
@@ -9,15 +10,16 @@ from operator import attrgetter
 from typing import Any
 
 from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, is_busy, storage_error
-from moxlib.queue.storage.tx import Row, Value
+from moxlib.queue.storage.tx import Row, Statement, Value, insert_sql
+from moxlib.queue.storage.waiting import Waiting
 
 __all__ = ["Batch", "Job", "Operation", "SQLiteTx"]
 
-ALLOCATE = "UPDATE moxlib_sequence SET next_id = next_id + ? RETURNING next_id"
+ALLOCATE = "UPDATE moxlib_sequence SET next_id = next_id + ? RETURNING next_id - ?"
 
 
 class SQLiteTx:
-    """`Tx` on an SQLite connection."""
+    """`Tx` on an SQLite connection, ours or the caller's."""
 
     __slots__ = ("_connection", "actions")
 
@@ -25,9 +27,18 @@ class SQLiteTx:
         self._connection = connection
         self.actions: list[Callable[[], None]] = []
 
+    @property
+    def concurrent(self) -> bool:
+        """False: SQLite has one writer at a time."""
+        return False
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
         return self._connection.execute(sql, params).fetchall()
+
+    def query_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
+        """Run a statement once for each of the rows; return the rows of each."""
+        return [self._connection.execute(sql, params).fetchall() for params in rows]
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         """Run a statement and return how many rows it changed."""
@@ -37,10 +48,23 @@ class SQLiteTx:
         """Run a statement once for each of the rows."""
         self._connection.executemany(sql, rows)
 
-    def allocate(self, count: int) -> int:
-        """Take message ids that follow each other."""
-        next_id: int = self._connection.execute(ALLOCATE, (count,)).fetchall()[0][0]
-        return next_id - count
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
+        """Insert rows."""
+        self._connection.executemany(insert_sql(table, columns), rows)
+
+    def query_together(self, *statements: Statement) -> list[list[Row]]:
+        """Run several statements; return the rows of each."""
+        return [self._connection.execute(sql, params).fetchall() for sql, params in statements]
+
+    def allocation(self, count: int) -> Statement:
+        """Return what takes message ids that follow each other."""
+        return ALLOCATE, (count, count)
+
+    def serialize(self, what: str) -> None:
+        """Nothing to do: there is one writer at a time."""
+
+    def announce(self) -> None:
+        """Nothing to do: other processes watch the file."""
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run an action once the transaction is durable."""
@@ -51,19 +75,17 @@ Operation = Callable[[SQLiteTx, list[Any]], Sequence[Any]]
 """Does something for each of a list of arguments; returns as many results, in order."""
 
 
-class Job:
-    """An operation on one argument, waiting for its transaction, and how it went.
+class Job(Waiting):
+    """An operation on one argument, waiting for its transaction.
 
     Jobs of the same operation that follow each other are done in one call, which a bulk insert thrives on.
     """
 
-    __slots__ = ("argument", "error", "operation", "result")
+    __slots__ = ("operation",)
 
-    def __init__(self, operation: Operation, argument: Any) -> None:
+    def __init__(self, operation: Operation, argument: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(argument, loop)
         self.operation: Operation = operation
-        self.argument: Any = argument
-        self.result: Any = None
-        self.error: BaseException | None = None
 
 
 class Batch:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from moxlib.queue.errors import QueueClosed, StorageBusy
-from moxlib.queue.storage.sqlite.batch import Batch, Job, Operation, SQLiteTx
+from moxlib.queue.storage.sqlite.batch import Batch, Job, SQLiteTx
 from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, storage_error
 from moxlib.queue.storage.sqlite.schema import connect
 from moxlib.queue.storage.tx import Tx
+from moxlib.queue.storage.waiting import answer, resolve, take_waiting
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,36 +41,12 @@ class Writer(Protocol):
         """Run an operation for an argument, in a transaction with others; durable when this returns."""
         ...
 
-    def close(self) -> None:
-        """Run what waits, then close the connection."""
+    async def close(self) -> None:
+        """Run what waits, then close the connection. Starts no thread: the interpreter may be on its way out."""
         ...
 
 
-class _Waiting(Job):
-    """A job, and who waits for it."""
-
-    __slots__ = ("future", "loop")
-
-    def __init__(self, operation: Operation, argument: Any, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(operation, argument)
-        self.loop = loop
-        self.future: asyncio.Future[Any] = loop.create_future()
-
-    def resolve(self) -> None:
-        if self.future.cancelled():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
-
-
-def _resolve(jobs: Sequence[_Waiting]) -> None:
-    for job in jobs:
-        job.resolve()
-
-
-def _refuse(jobs: Sequence[_Waiting], error: BaseException) -> None:
+def _refuse(jobs: Sequence[Job], error: BaseException) -> None:
     for job in jobs:
         job.error = error
 
@@ -85,8 +62,9 @@ class ThreadWriter:
         self._path = path
         self._connection = connect(path)
         self._batch = Batch(self._connection, str(path))
-        self._jobs: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._ended: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._work, name=f"moxlib writer {path.name}", daemon=True)
         self._thread.start()
 
@@ -97,37 +75,38 @@ class ThreadWriter:
         """
         if self._closed:
             raise QueueClosed("the queue is closed")
-        job = _Waiting(operation, argument, asyncio.get_running_loop())
+        job = Job(operation, argument, asyncio.get_running_loop())
         self._jobs.put(job)
         result: R = await job.future
         return result
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Run what waits, then close the connection. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            self._jobs.put(None)
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        self._ended = lambda: loop.call_soon_threadsafe(ended.set)
+        self._jobs.put(None)
+        await ended.wait()
         self._thread.join()
 
     def _work(self) -> None:
+        try:
+            self._work_until_closed()
+        finally:
+            self._ended()
+
+    def _work_until_closed(self) -> None:
         open_ = True
         while open_:
-            jobs: list[_Waiting] = []
-            job = self._jobs.get()
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) >= MAX_BATCH:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            open_ = job is not None
+            jobs, open_ = take_waiting(self._jobs, MAX_BATCH)
             if jobs:
                 self._transact(jobs)
         self._connection.close()
 
-    def _transact(self, jobs: list[_Waiting]) -> None:
+    def _transact(self, jobs: list[Job]) -> None:
         try:
             if self._batch.begin_waiting(LOCK_SECONDS):
                 self._batch.run(jobs)
@@ -135,14 +114,7 @@ class ThreadWriter:
                 _refuse(jobs, _busy(self._path))
         except BaseException as error:  # noqa: BLE001 - each job's caller gets it
             _refuse(jobs, error)
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
-        for job in jobs:
-            by_loop.setdefault(job.loop, []).append(job)
-        for loop, done in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(_resolve, done)
-            except RuntimeError:  # that loop is closed: nobody waits any more
-                continue
+        answer(jobs)
 
 
 class LoopWriter:
@@ -152,7 +124,7 @@ class LoopWriter:
         self._path = path
         self._connection = connect(path, busy_ms=0)
         self._batch = Batch(self._connection, str(path))
-        self._jobs: list[_Waiting] = []
+        self._jobs: list[Job] = []
         self._scheduled = False
         self._waited = 0.0
         self._closed = False
@@ -162,7 +134,7 @@ class LoopWriter:
         if self._closed:
             raise QueueClosed("the queue is closed")
         loop = asyncio.get_running_loop()
-        job = _Waiting(operation, argument, loop)
+        job = Job(operation, argument, loop)
         self._jobs.append(job)
         if not self._scheduled:
             self._scheduled = True
@@ -170,7 +142,7 @@ class LoopWriter:
         result: R = await job.future
         return result
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Run what waits, then close the connection. Idempotent."""
         if not self._closed:
             self._closed = True
@@ -190,7 +162,7 @@ class LoopWriter:
         if self._jobs:
             jobs, self._jobs = self._jobs, []
             _refuse(jobs, _busy(self._path))
-            _resolve(jobs)
+            resolve(jobs)
         self._scheduled = False
         self._waited = 0.0
 
@@ -204,7 +176,7 @@ class LoopWriter:
         else:
             jobs, self._jobs = self._jobs, []
             self._batch.run(jobs)
-        _resolve(jobs)
+        resolve(jobs)
         return True
 
 
@@ -216,6 +188,7 @@ class Readers:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix=f"moxlib reader {path.name}")
+        self._reading: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     async def run(self, operation: Callable[[Tx], R]) -> R:
@@ -223,11 +196,19 @@ class Readers:
         if self._closed:
             raise QueueClosed("the queue is closed")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, self._read, operation)
+        try:
+            reading = loop.run_in_executor(self._pool, self._read, operation)
+        except RuntimeError:  # the main thread has ended, and with it all pools; other threads go on
+            return self._read(operation)
+        self._reading.add(reading)
+        reading.add_done_callback(self._reading.discard)
+        return await reading
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Wait for reads under way and close. Idempotent."""
         self._closed = True
+        if self._reading:
+            await asyncio.wait(self._reading)
         self._pool.shutdown()
         while self._connections:
             self._connections.pop().close()

@@ -52,7 +52,7 @@ def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> s
     )
     try:
         # Filters compare without regard to case in all of Unicode; SQLite's own lower() knows ASCII only.
-        connection.create_function("lower", 1, str.lower, deterministic=True)
+        connection.create_function("moxlib_contains", 2, _contains, deterministic=True)
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         else:
@@ -64,6 +64,10 @@ def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> s
         connection.close()
         raise
     return connection
+
+
+def _contains(text: str, part: str) -> bool:
+    return part in text.lower()
 
 
 def migrations() -> tuple[str, ...]:

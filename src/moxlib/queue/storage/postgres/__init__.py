@@ -1,0 +1,5 @@
+"""`Storage` on PostgreSQL: many processes, on many machines."""
+
+from moxlib.queue.storage.postgres.storage import PostgresStorage
+
+__all__ = ["PostgresStorage"]
