@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] NAME...`: print each figure of the named benchmarks as a line of JSON."""
+"""`python -m benchmarks [options] NAME...`: print each figure of the named benchmarks as a line of JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import benchmarks
+from benchmarks._options import Engine, Options
 from benchmarks._report import Figure, emit
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def names() -> list[str]:
-    """Return the benchmarks there are: each is a module with `figures(quick=False)`, which yields `Figure`s."""
+    """Return the benchmarks there are: each is a module with `figures(options)`, which yields `Figure`s."""
     return sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name[0] != "_")
 
 
@@ -24,11 +25,18 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(names()))
     parser.add_argument("--quick", action="store_true", help="few rounds of little work: does it run, not how fast")
+    parser.add_argument(
+        "--engine",
+        choices=[str(engine) for engine in Engine],
+        help="what the queues of `submit` and `drain` are kept in; both, one after the other, if not given",
+    )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in names()]:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(names())}")
+    engines = (Engine(arguments.engine),) if arguments.engine else tuple(Engine)
+    options = Options(quick=arguments.quick, engines=engines)
     for name in arguments.names:
-        figures: Iterable[Figure] = import_module(f"benchmarks.{name}").figures(quick=arguments.quick)
+        figures: Iterable[Figure] = import_module(f"benchmarks.{name}").figures(options)
         for figure in figures:
             emit(figure)
 

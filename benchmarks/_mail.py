@@ -1,15 +1,19 @@
-"""The message and the directories that the queue's benchmarks share."""
+"""The messages and the directories that the queue's benchmarks share."""
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moxlib.queue import Queue
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZE = 4096
 SENDER = "sender@client.example"
 
@@ -33,10 +37,24 @@ def recipient(number: int, domains: int) -> str:
     return f"r{number}@d{number % domains}.example"
 
 
+async def fill(where: str, domains: int, count: int) -> None:
+    """Submit so many messages to the queue there."""
+    data = message()
+    async with Queue.open(where) as queue:
+        await asyncio.gather(
+            *(queue.submit(data, sender=SENDER, recipients=recipient(number, domains)) for number in range(count))
+        )
+
+
+def disk() -> Path:
+    """Return a directory on the disk that holds this checkout, not in memory: what is measured is durable."""
+    here = ROOT / "build"
+    here.mkdir(exist_ok=True)
+    return here
+
+
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Make a directory on the disk that holds this checkout, not in memory: what is measured is durable."""
-    here = Path(__file__).resolve().parent.parent / "build"
-    here.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=here) as name:
+    """Make a directory of its own on that disk."""
+    with tempfile.TemporaryDirectory(dir=disk()) as name:
         yield Path(name)

@@ -17,6 +17,8 @@ from moxlib.smtpclient import Accepted, SMTPConnection, TLSMode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from benchmarks._options import Options
+
 SENDER = "sender@client.example"
 RECIPIENT = "recipient@server.example"
 SIZE = 4096
@@ -33,9 +35,9 @@ def message() -> bytes:
 MESSAGE = message()
 
 
-def figures(quick: bool = False) -> Iterator[Figure]:
+def figures(options: Options) -> Iterator[Figure]:
     """Yield messages a second and CPU time a message, with and without pipelining."""
-    count, rounds = (200, 3) if quick else (4_000, 7)
+    count, rounds = (200, 3) if options.quick else (4_000, 7)
     for pipelining in (True, False):
         with Sink(pipelining=pipelining) as sink:
             yield from _figures(sink.port, count, rounds, suffix="" if pipelining else "_no_pipelining")

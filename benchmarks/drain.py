@@ -1,7 +1,7 @@
 """Messages a second from a filled queue through SMTP to a local sink, with history and events kept.
 
-One domain and 200 domains, beside smtplib and aiosmtplib that send the same messages with no queue at all, so that they
-neither read nor record anything.
+One domain and 200 domains, in SQLite and in PostgreSQL, beside smtplib and aiosmtplib that send the same messages with
+no queue at all, so that they neither read nor record anything.
 """
 
 from __future__ import annotations
@@ -10,54 +10,54 @@ import asyncio
 import smtplib
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiosmtplib
 
-from benchmarks._mail import SENDER, directory, message, recipient
+from benchmarks._mail import SENDER, fill, message, recipient
+from benchmarks._options import Engine, Options
+from benchmarks._place import Place, places
 from benchmarks._report import Figure, compare
 from benchmarks._sink import Sink
 from moxlib.queue import Queue, SMTPTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 COUNT = 5_000
 CONNECTIONS = 4
+# A process that only delivers runs SQLite's transactions in the event loop, as the how-to on workers says.
+OPEN: Mapping[Engine, Mapping[str, Any]] = {Engine.SQLITE: {"transactions": "loop"}, Engine.POSTGRES: {}}
 
 
-def figures(quick: bool = False) -> Iterator[Figure]:
-    """Yield a figure for one domain and one for 200."""
-    count = COUNT // 20 if quick else COUNT
-    with Sink() as sink:
-        for domains in (1, 200):
-            yield compare(
-                partial(drain, sink.port, domains, count),
-                {
-                    "smtplib": partial(send_with_smtplib, sink.port, domains, count),
-                    "aiosmtplib": partial(send_with_aiosmtplib, sink.port, domains, count),
-                },
-                rounds=2 if quick else 5,
-                name=f"drain, {domains} domain{'s' if domains > 1 else ''}",
-                unit="messages/s",
-            )
+def figures(options: Options) -> Iterator[Figure]:
+    """Yield a figure for one domain and one for 200 on each engine."""
+    count = COUNT // 20 if options.quick else COUNT
+    for engine in options.engines:
+        with Sink() as sink, places(engine) as place:
+            for domains in (1, 200):
+                yield compare(
+                    partial(drain, place, sink.port, domains, count, OPEN[engine]),
+                    {
+                        "smtplib": partial(send_with_smtplib, sink.port, domains, count),
+                        "aiosmtplib": partial(send_with_aiosmtplib, sink.port, domains, count),
+                    },
+                    rounds=2 if options.quick else 5,
+                    name=f"drain, {engine}, {domains} domain{'s' if domains > 1 else ''}",
+                    unit="messages/s",
+                )
 
 
-def drain(port: int, domains: int, count: int) -> float:
-    """Fill a queue, then measure how fast one worker empties it."""
-    return asyncio.run(_drain(port, domains, count))
+def drain(place: Place, port: int, domains: int, count: int, options: Mapping[str, Any]) -> float:
+    """Fill a queue, then measure how fast one worker empties it; `options` are `Queue.open`'s for a worker."""
+    return asyncio.run(_drain(place, port, domains, count, options))
 
 
-async def _drain(port: int, domains: int, count: int) -> float:
-    data = message()
-    with directory() as path:
-        async with Queue.open(path / "queue.db") as queue:
-            await asyncio.gather(
-                *(queue.submit(data, sender=SENDER, recipients=recipient(number, domains)) for number in range(count))
-            )
+async def _drain(place: Place, port: int, domains: int, count: int, options: Mapping[str, Any]) -> float:
+    with place() as where:
+        await fill(where, domains, count)
         transport = SMTPTransport("127.0.0.1", port, security="none", max_connections=CONNECTIONS)
-        # A process that only delivers runs its transactions in the event loop, as the how-to on workers says.
-        async with Queue.open(path / "queue.db", transports={"sink": transport}, transactions="loop") as queue:
+        async with Queue.open(where, transports={"sink": transport}, **options) as queue:
             start = time.perf_counter()
             async with queue.worker() as worker:
                 await worker.wait_idle()

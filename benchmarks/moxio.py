@@ -17,18 +17,20 @@ from moxlib.moxio import AsyncBufferedReader, Base64Writer, Bufpool
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from benchmarks._options import Options
+
 LINE_LIMIT = 2048
 
 
-def figures(quick: bool = False) -> Iterator[Figure]:
+def figures(options: Options) -> Iterator[Figure]:
     """Yield the figures of moxio."""
-    rounds = 3 if quick else 15
+    rounds = 3 if options.quick else 15
     for size in (4 * 1024, 64 * 1024, 4 * 1024 * 1024):
-        yield base64_writer(size, total=size if quick else 16 * 1024 * 1024, rounds=rounds)
-    lines = command_lines(200 if quick else 50_000)
+        yield base64_writer(size, total=size if options.quick else 16 * 1024 * 1024, rounds=rounds)
+    lines = command_lines(200 if options.quick else 50_000)
     yield readline(lines, rounds)
     yield async_readline(lines, rounds)
-    yield import_time(3 if quick else 21)
+    yield import_time(3 if options.quick else 21)
 
 
 def base64_writer(size: int, *, total: int, rounds: int) -> Figure:

@@ -21,6 +21,7 @@ from moxlib.queue.storage.sqlite import SQLiteStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from benchmarks._options import Options
     from moxlib.queue import Delivery, Outcome
 
 DEPTHS = (1_000, 100_000, 1_000_000)
@@ -30,9 +31,9 @@ SAMPLES = 40
 PAGES = 1024
 
 
-def figures(quick: bool = False) -> Iterator[Figure]:
+def figures(options: Options) -> Iterator[Figure]:
     """Yield claim, submit and memory at each depth; each claim and submit with its ratio to the smallest depth's."""
-    depths = (100, 1_000) if quick else DEPTHS
+    depths = (100, 1_000) if options.quick else DEPTHS
     first: dict[str, float] = {}
     for depth in depths:
         with directory() as path:
