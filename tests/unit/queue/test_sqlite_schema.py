@@ -82,7 +82,7 @@ HOT = {
     "content outside": (settle.OUTSIDE.format(ids="?,?"), 2, "PRIMARY KEY"),
     "chunk": (look.CONTENT_CHUNK, 2, "moxlib_chunk"),
     "idempotency key": (idempotency.FIND, 2, "sqlite_autoindex_moxlib_idempotency"),
-    "delete content": (settle.DELETE_CONTENT, 1, "SEARCH m USING INTEGER PRIMARY KEY"),
+    "delete content": (settle.DELETE_CONTENT.format(ids="?,?"), 2, "SEARCH m USING INTEGER PRIMARY KEY"),
     "delete submission": (settle.DELETE_SUBMISSION, 1, "SEARCH r USING INTEGER PRIMARY KEY"),
     "message row": (insert_sql(*insert.MESSAGE), 11, ""),
     "one message": (look.GET, 1, "INTEGER PRIMARY KEY"),

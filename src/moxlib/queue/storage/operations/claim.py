@@ -35,7 +35,8 @@ SET_SLOTS = """INSERT INTO moxlib_slot (destination, worker, slots) VALUES (?, ?
 DUE = """SELECT id FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0 AND next_attempt <= ?
     ORDER BY next_attempt, id LIMIT ? /*pg FOR UPDATE SKIP LOCKED */"""
 JOURNAL = "UPDATE moxlib_message SET owner = ?, attempts = attempts + 1, claimed_at = ? WHERE id IN ({ids})"
-EARLIEST = "SELECT min(next_attempt) FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0"
+EARLIEST = """SELECT next_attempt FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0
+    ORDER BY next_attempt LIMIT 1"""
 SET_TURN = "UPDATE moxlib_destination SET turn = ?, messages_full_at = ? WHERE name = ?"
 CLAIMED = f"""SELECT {MESSAGE_COLUMNS}, c.sha256, CASE WHEN s.size <= {CLAIM_BODY_MAX} THEN c.body END, m.rules_seen
     FROM {MESSAGE_TABLES} LEFT JOIN moxlib_content c ON c.submission = m.submission
@@ -75,10 +76,13 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
             break
         helpings = min(helpings * WIDEN, request.limit)
     claims = _load(tx, claiming.taken)
+    given = {claim.message.destination for claim in claims}
+    free_slots(tx, worker, sorted(claiming.opened - given), now)  # all that was found there was set aside
     next_turn = _next_turn(tx, request, full)
     if tx.concurrent and not claims and next_turn is not None:
         next_turn = max(next_turn, request.now + BUSY_RETRY)
-    return ClaimResult(claims=claims, slots=claiming.slots, next_turn=next_turn)
+    slots = {name: count for name, count in claiming.slots.items() if name in given}
+    return ClaimResult(claims=claims, slots=slots, next_turn=next_turn)
 
 
 @dataclass(slots=True)
@@ -110,6 +114,8 @@ class _Claiming:
         self._workers = workers
         self.taken: list[int] = []
         self.slots: dict[str, int] = {}
+        self.opened: set[str] = set()
+        """Of these, where the worker had none before."""
 
     def room(self, name: str) -> int:
         """Return how many messages of a destination the worker will take."""
@@ -137,6 +143,8 @@ class _Claiming:
             granted = max(helping.mine, min(helping.allowed, len(ids)))
             if granted != helping.mine:
                 slots.append((name, self._worker, granted))
+            if not helping.mine:
+                self.opened.add(name)
             taken += ids
             self.slots[name] = granted
         self._tx.executemany(SET_SLOTS, slots)
@@ -183,8 +191,8 @@ class _Claiming:
         names = list(turns)
         earliest = self._tx.query_each(EARLIEST, [(name,) for name in names])
         rows: list[tuple[Value, ...]] = []
-        for name, [(due,)] in zip(names, earliest, strict=True):
-            rows.append((None if due is None else max(due, turns[name]), buckets[name], name))
+        for name, found in zip(names, earliest, strict=True):
+            rows.append((max(found[0][0], turns[name]) if found else None, buckets[name], name))
         self._tx.executemany(SET_TURN, rows)
 
 

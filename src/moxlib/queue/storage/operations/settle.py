@@ -34,7 +34,7 @@ LOCK_SUBMISSIONS = "SELECT id FROM moxlib_submission WHERE id IN ({ids}) AND rec
 OUTSIDE = """SELECT submission, file, chunks FROM moxlib_content
     WHERE submission IN ({ids}) AND (file IS NOT NULL OR chunks IS NOT NULL)"""
 DELETE_CHUNKS = "DELETE FROM moxlib_chunk WHERE submission = ?"
-DELETE_CONTENT = """DELETE FROM moxlib_content WHERE submission = ?
+DELETE_CONTENT = """DELETE FROM moxlib_content WHERE submission IN ({ids})
     AND NOT EXISTS (SELECT 1 FROM moxlib_message m, moxlib_submission s WHERE s.id = moxlib_content.submission
         AND m.id >= s.id AND m.id < s.id + s.recipients)"""
 HAS_CONTENT = "SELECT 1 FROM moxlib_content WHERE submission = ?"
@@ -149,7 +149,8 @@ def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], dr
     tx.executemany(RETIRE, kept)
     for marks, piece in in_lists([id_ for id_, _ in gone]):
         tx.executemany(DELETE_MESSAGES.format(ids=marks), [piece])
-    tx.executemany(DELETE_CONTENT, [(submission,) for submission in submissions])
+    for marks, piece in in_lists(submissions):
+        tx.executemany(DELETE_CONTENT.format(ids=marks), [piece])
     for submission, file, _ in outside:
         if tx.query(HAS_CONTENT, (submission,)):
             continue

@@ -47,6 +47,14 @@ SETTINGS = {
     "default_transaction_isolation": "read committed",
     "client_min_messages": "warning",
     "search_path": "pg_catalog",
+    # Every hot statement has its index. A plan made when a table was small, or not analyzed yet, must not read all of
+    # it, or sort a backlog of a million for the first ten. (What has no index is read and sorted all the same.)
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
 }
 SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS given (name, value)"
 # What was accepted survives a crash of the server: where it is configured not to wait for its disk, it does for us.

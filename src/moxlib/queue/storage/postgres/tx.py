@@ -90,7 +90,7 @@ class SyncStatements:
 
     def query(self, sql: bytes, params: Sequence[Value]) -> list[Row]:
         """Run one and return its rows."""
-        return self._cursor().execute(sql, params).fetchall()
+        return self._cursor().execute(sql, params, binary=True).fetchall()
 
     def query_each(self, sql: bytes, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
         """Run one for each of the rows."""
