@@ -31,13 +31,13 @@ napoleon_use_ivar = True
 # Names of the standard library and of dependencies appear in signatures. Links to their documentation would need their
 # inventories, hence a network, so they stay plain text. A name of moxlib's own that leads nowhere is still an error.
 nitpicky = True
-OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptography", "dns", "click", "rich"]
+OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptography", "django", "dns", "click", "rich"]
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
     ("py:.*", rf"({'|'.join(dir(builtins))})"),
     ("py:.*", r"(moxlib\..*\.)?([A-Z](_co)?|\w+T)"),  # type variables, which autodoc does not document
     # Names that a lazily loaded module imports for type checkers only, so that autodoc sees them without their module.
-    ("py:.*", "Buffer|Logger|PathLike"),
+    ("py:.*", "Buffer|Logger|PathLike|ImproperlyConfigured|TransactionManagementError"),
 ]
 nitpick_ignore = [
     ("py:class", "EmailMessage"),  # of a type alias in quotes, which autodoc shows as it is written

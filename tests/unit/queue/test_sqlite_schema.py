@@ -67,6 +67,15 @@ def test_a_migration_that_fails_leaves_the_schema_as_it_was(database: sqlite3.Co
     assert not database.in_transaction
 
 
+def test_opening_an_up_to_date_database_waits_for_no_lock(database: sqlite3.Connection, tmp_path: Path) -> None:
+    other = connect(tmp_path / "queue.db", busy_ms=60_000)
+    database.execute("BEGIN IMMEDIATE")  # as the caller's own transaction, in which it opens the queue
+    migrate(other, migrations())
+    assert not other.in_transaction
+    assert other.execute("PRAGMA busy_timeout").fetchone() == (60_000,)
+    other.close()
+
+
 HOT = {
     "turns": (claim.TURNS, 2, "moxlib_destination_turn"),
     "due": (claim.DUE, 3, "moxlib_message_due"),
@@ -76,7 +85,7 @@ HOT = {
     "claimed": (claim.CLAIMED.format(ids="?,?"), 2, "INTEGER PRIMARY KEY"),
     "something due": (destination.HAS_DUE, 2, "moxlib_message_due"),
     "earliest turn": (destination.EARLIEST_TURN, 0, "moxlib_destination_turn"),
-    "owned by the dead": (workers.OWNED, 1, "moxlib_message_owner"),
+    "owned by the dead": (workers.OWNED.format(workers="?,?"), 2, "moxlib_message_owner"),
     "owned": (settle.OWNED.format(ids="?,?"), 3, "INTEGER PRIMARY KEY"),
     "retire": (settle.RETIRE, 5, "INTEGER PRIMARY KEY"),
     "content outside": (settle.OUTSIDE.format(ids="?,?"), 2, "PRIMARY KEY"),

@@ -2,12 +2,12 @@
 
 import os
 import sqlite3
-from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
 from moxlib.moxio import is_storage_space, sync_dir
 from moxlib.queue.errors import SchemaTooNew, StorageFull, StorageReadOnly
+from moxlib.queue.storage.sqlite.errors import is_busy
 
 __all__ = ["OPEN_BUSY_MS", "connect", "create_file", "migrate", "migrations"]
 
@@ -83,15 +83,18 @@ def migrations() -> tuple[str, ...]:
 def migrate(connection: sqlite3.Connection, steps: tuple[str, ...]) -> None:
     """Bring the schema up to date in one transaction; safe when several processes start at once.
 
+    If it is up to date, no lock is waited for: who has it may be waiting for the queue, in a transaction of its own.
+
     Raises:
         SchemaTooNew: the database has more migrations than this moxlib knows.
     """
-    connection.execute("BEGIN IMMEDIATE")
+    if not _locked_at_once(connection):
+        if _version(connection) == len(steps):
+            return
+        connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute("CREATE TABLE IF NOT EXISTS moxlib_schema (version INTEGER NOT NULL)")
-        with closing(connection.execute("SELECT version FROM moxlib_schema")) as rows:
-            found = rows.fetchone()
-        version = found[0] if found else 0
+        version = _version(connection)
         _refuse_newer(version, len(steps))
         for step in steps[version:]:
             for statement in _statements(step):
@@ -104,6 +107,28 @@ def migrate(connection: sqlite3.Connection, steps: tuple[str, ...]) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _locked_at_once(connection: sqlite3.Connection) -> bool:
+    """Begin a transaction as a writer, if nobody else is one; say whether it has begun."""
+    ((busy_ms,),) = connection.execute("PRAGMA busy_timeout").fetchall()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not is_busy(error):
+            raise
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
+    return True
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'moxlib_schema'").fetchall():
+        return 0
+    found = connection.execute("SELECT version FROM moxlib_schema").fetchall()
+    return int(found[0][0]) if found else 0
 
 
 def _refuse_newer(found: int, known: int) -> None:

@@ -1,0 +1,4 @@
+"""Thin adapters to others' frameworks. Each is imported by its own name, and needs that framework installed.
+
+moxlib.contrib.django            Django's e-mail backend: its mail goes into a queue, in the surrounding transaction
+"""

@@ -1,0 +1,1 @@
+"""A shop: an application with a table of its own."""
