@@ -2,48 +2,119 @@
 
 import hashlib
 import json
+import re
 import sqlite3
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import psycopg
 from tests.crash.stage import Line, Stage
 
-from moxlib.queue import Queue
+from moxlib.queue import Delivery, Outcome
 
 TERMINAL = {"delivered", "failed", "canceled"}
+PATIENCE = 30.0  # seconds; only ends what hangs
 DOUBTFUL = {"interrupted", "unknown"}  # attempts of which nobody knows whether the peer took the message
 
-# Each finds rows that must not be.
+# Each finds rows that must not be. Where transactions run beside each other, a destination may still lie in a wake.
 ORPHANS = {
     "content without a queued message": """SELECT submission FROM moxlib_content
         WHERE submission NOT IN (SELECT submission FROM moxlib_message)""",
     "queued message without content": """SELECT id FROM moxlib_message
         WHERE submission NOT IN (SELECT submission FROM moxlib_content)""",
+    "chunk without content": """SELECT submission FROM moxlib_chunk
+        WHERE submission NOT IN (SELECT submission FROM moxlib_content WHERE chunks IS NOT NULL)""",
     "submission without a message": """SELECT id FROM moxlib_submission
         WHERE id NOT IN (SELECT submission FROM moxlib_message UNION SELECT submission FROM moxlib_retired)""",
     "message queued and in the history": "SELECT id FROM moxlib_message WHERE id IN (SELECT id FROM moxlib_retired)",
     "message without a destination": """SELECT id FROM moxlib_message
-        WHERE destination NOT IN (SELECT id FROM moxlib_destination)""",
+        WHERE destination NOT IN (SELECT name FROM moxlib_destination) AND destination NOT IN (WAKES)""",
     "message owned by no worker": """SELECT id FROM moxlib_message
         WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM moxlib_worker)""",
+    "message claimed at no time, or not claimed at some": """SELECT id FROM moxlib_message
+        WHERE (owner IS NULL) <> (claimed_at IS NULL)""",
+    "slots of no worker": "SELECT * FROM moxlib_slot WHERE worker NOT IN (SELECT id FROM moxlib_worker)",
     "claimable message at a destination without a turn": """SELECT m.id FROM moxlib_message m
-        JOIN moxlib_destination d ON d.id = m.destination
-        WHERE m.owner IS NULL AND m.hold = 0 AND d.turn IS NULL""",
-    "id handed out twice": """SELECT next_id FROM moxlib_sequence WHERE next_id <= (SELECT max(id) FROM
-        (SELECT id FROM moxlib_message UNION ALL SELECT id FROM moxlib_retired))""",
+        JOIN moxlib_destination d ON d.name = m.destination
+        WHERE m.owner IS NULL AND m.hold = 0 AND d.turn IS NULL AND d.name NOT IN (WAKES)""",
+    "id handed out twice": """SELECT NEXT_ID WHERE (NEXT_ID) <= (SELECT max(id) FROM
+        (SELECT id FROM moxlib_message UNION ALL SELECT id FROM moxlib_retired) AS used)""",
 }
+DRAINED = "message", "content", "chunk", "worker", "slot"  # what is empty when all is delivered and nobody works
+
+Row = tuple[Any, ...]
+
+
+class Tables(Protocol):
+    """A queue's tables, to read while nobody writes."""
+
+    def rows(self, sql: str) -> list[Row]: ...
+
+
+class FileTables:
+    """In an SQLite file."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str) -> list[Row]:
+        sql = sql.replace("WAKES", "SELECT name FROM moxlib_destination WHERE 0 = 1").replace(
+            "NEXT_ID", "(SELECT next_id FROM moxlib_sequence)"
+        )
+        return self._connection.execute(sql).fetchall()
+
+
+class SchemaTables:
+    """In a PostgreSQL schema."""
+
+    def __init__(self, connection: psycopg.Connection[Row], schema: str) -> None:
+        self._connection = connection
+        self._schema = schema
+
+    def rows(self, sql: str) -> list[Row]:
+        sql = sql.replace("WAKES", "SELECT destination FROM moxlib_wake")
+        sql = sql.replace("NEXT_ID", "(SELECT last_value + is_called::int FROM moxlib_message_id)")
+        sql = re.sub(r"\bmoxlib_", f"{self._schema}.moxlib_", sql)
+        return self._connection.execute(sql.encode()).fetchall()
+
+
+@contextmanager
+def tables(stage: Stage) -> Iterator[Tables]:
+    """Open the tables of a queue that nobody uses any more."""
+    settings = stage.settings
+    if not settings.on_postgres:
+        with closing(sqlite3.connect(stage.database)) as file:
+            yield FileTables(file)
+        return
+    with psycopg.connect(settings.database, autocommit=True) as connection:
+        wait_until_alone(connection)
+        yield SchemaTables(connection, settings.schema)
+
+
+def wait_until_alone(connection: psycopg.Connection[Any]) -> None:
+    """Wait until the server has done with the connections of those who are gone: some may be committing still."""
+    others = b"""SELECT application_name, state, query FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+    deadline = time.monotonic() + PATIENCE
+    while found := connection.execute(others).fetchall():
+        assert time.monotonic() < deadline, f"there are still connections: {found}"
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What submitters said: what they were about to submit, and what was accepted."""
+    """What submitters said: what they were about to submit, what was accepted, and what was refused."""
 
     intents: Mapping[str, Mapping[str, Any]]
     accepted: Mapping[str, list[int]]
+    refused: frozenset[str] = frozenset()
+    """For good: those that were accepted later, or about which nobody knows, aside."""
+    in_doubt: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, lines: Iterable[Line]) -> "Said":
@@ -51,7 +122,15 @@ class Said:
         told = list(lines)
         intents = {line["intent"]: line for line in told if "intent" in line}
         accepted = {line["accepted"]: line["ids"] for line in told if "accepted" in line}
-        return cls(intents=intents, accepted=accepted)
+        refusals = [line for line in told if "refused" in line and not line["again"]]
+        in_doubt = {line["refused"] for line in refusals if line["in_doubt"]}
+        refused = {line["refused"] for line in refusals}
+        return cls(
+            intents=intents,
+            accepted=accepted,
+            refused=frozenset(refused - in_doubt - accepted.keys()),
+            in_doubt=frozenset(in_doubt - accepted.keys()),
+        )
 
     @property
     def ids(self) -> set[int]:
@@ -73,44 +152,76 @@ class Tally:
 
 
 async def audit(stage: Stage, *, said: Said | None = None) -> None:
-    """Open the queue, which sweeps its directory, then check all that must be true of its file at any time."""
-    async with Queue.open(stage.database):
-        pass
-    with closing(sqlite3.connect(stage.database)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    """Open the queue, which sweeps its directory, then check all that must be true of its tables at any time."""
+    if not stage.settings.on_postgres:
+        async with stage.open():
+            pass
+    with tables(stage) as found:
+        if not stage.settings.on_postgres:
+            assert found.rows("PRAGMA integrity_check") == [("ok",)]
+            assert found.rows("PRAGMA foreign_key_check") == []
         for what, sql in ORPHANS.items():
-            assert connection.execute(sql).fetchall() == [], what
-        _check_content(connection, Path(f"{stage.database}.content"))
+            assert found.rows(sql) == [], what
+        _check_content(found, Path(f"{stage.settings.database}.content"))
         if said is not None:
-            _check_submissions(connection, said)
+            _check_submissions(found, said)
 
 
-def _check_content(connection: sqlite3.Connection, directory: Path) -> None:
-    rows = connection.execute("""SELECT s.id, s.size, c.sha256, c.body, c.file
-        FROM moxlib_content c JOIN moxlib_submission s ON s.id = c.submission""").fetchall()
-    files = {file for *_, file in rows if file is not None}
+def _check_content(found: Tables, directory: Path) -> None:
+    rows = found.rows("""SELECT s.id, s.size, c.sha256, c.body, c.file, c.chunks
+        FROM moxlib_content c JOIN moxlib_submission s ON s.id = c.submission""")
+    files = {file for *_, file, _ in rows if file is not None}
     present = {path.name for path in directory.iterdir()} if directory.exists() else set()
     assert present == files, "the files are those that rows name"
-    for id_, size, sha256, body, file in rows:
-        data = (directory / file).read_bytes() if body is None else body
+    pieces: defaultdict[int, list[bytes]] = defaultdict(list)
+    for id_, data in found.rows("SELECT submission, data FROM moxlib_chunk ORDER BY submission, number"):
+        pieces[id_].append(data)
+    for id_, size, sha256, body, file, chunks in rows:
+        data = body
+        if file is not None:
+            data = (directory / file).read_bytes()
+        elif chunks is not None:
+            assert len(pieces[id_]) == chunks
+            data = b"".join(pieces[id_])
         assert (len(data), hashlib.sha256(data).digest()) == (size, sha256), f"submission {id_} is torn"
 
 
-def _check_submissions(connection: sqlite3.Connection, said: Said) -> None:
-    """Each submission is whole, and each accepted message is there, in the queue or in the history."""
+def _check_submissions(found: Tables, said: Said) -> None:
+    """Each submission is whole, and there at most once; what was accepted is, what was refused is not.
+
+    It is in the queue or in the history.
+    """
     ids: defaultdict[str, list[int]] = defaultdict(list)
-    for id_, key in connection.execute("""SELECT a.id, s.message_id FROM moxlib_submission s
+    for id_, key in found.rows("""SELECT a.id, s.message_id FROM moxlib_submission s
         JOIN (SELECT id, submission FROM moxlib_message UNION ALL SELECT id, submission FROM moxlib_retired) a
         ON a.submission = s.id ORDER BY a.id"""):
         ids[key].append(id_)
-    for key, found in ids.items():
-        assert len(found) == said.intents[key]["recipients"], f"{key} is there in part: {found}"
+    for key, present in ids.items():
+        assert len(present) == said.intents[key]["recipients"], f"{key} is there in part, or twice: {present}"
     for key, promised in said.accepted.items():
         assert ids.get(key) == promised, f"{key} was accepted as {promised} and is there as {ids.get(key)}"
-    for key, sha256 in connection.execute("""SELECT s.message_id, c.sha256 FROM moxlib_submission s
+    for key in said.refused:
+        assert key not in ids, f"{key} was refused, and is there as {ids[key]}"
+    for key, sha256 in found.rows("""SELECT s.message_id, c.sha256 FROM moxlib_submission s
         JOIN moxlib_content c ON c.submission = s.id"""):
         assert sha256.hex() == said.intents[key]["sha256"], f"{key} has another content"
+
+
+async def check_drained(stage: Stage) -> None:
+    """Check that nothing is left of a queue whose messages are all delivered but their history."""
+    async with stage.open(transports={"none": Refusing()}) as queue, queue.worker() as worker:
+        await worker.wait_idle()  # a wake lies there until a worker looks
+    with tables(stage) as found:
+        for name in DRAINED:
+            assert found.rows(f"SELECT * FROM moxlib_{name}") == [], f"moxlib_{name} is not empty"
+        assert found.rows("WAKES") == []
+
+
+class Refusing:
+    """A transport that is not to be called."""
+
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        raise AssertionError(f"there is still something to deliver: {delivery}")
 
 
 def check_history(stage: Stage, said: Said, taken: Sequence[Mapping[str, Any]]) -> Tally:
@@ -124,15 +235,13 @@ def check_history(stage: Stage, said: Said, taken: Sequence[Mapping[str, Any]]) 
     for line in taken:
         copies[line["taken"], line["recipient"]].append(line)
         assert line["sha256"] == said.intents[line["taken"]]["sha256"], f"the peer took something else: {line}"
-    with closing(sqlite3.connect(stage.database)) as connection:
-        assert connection.execute("SELECT count(*) FROM moxlib_message").fetchall() == [(0,)]
-        assert connection.execute("SELECT count(*) FROM moxlib_content").fetchall() == [(0,)]
-        assert connection.execute("SELECT count(*) FROM moxlib_worker").fetchall() == [(0,)]
-        terminal = Counter(
-            id_ for id_, type_ in connection.execute("SELECT message, type FROM moxlib_event") if type_ in TERMINAL
-        )
-        history = connection.execute("""SELECT m.id, s.message_id, m.recipient, m.event, m.attempts, m.results
-            FROM moxlib_retired m JOIN moxlib_submission s ON s.id = m.submission""").fetchall()
+    with tables(stage) as found:
+        for name in DRAINED:
+            assert found.rows(f"SELECT * FROM moxlib_{name}") == [], f"moxlib_{name} is not empty"
+        ends = found.rows("SELECT message, type FROM moxlib_event")
+        terminal = Counter(id_ for id_, type_ in ends if type_ in TERMINAL)
+        history = found.rows("""SELECT m.id, s.message_id, m.recipient, m.event, m.attempts, m.results
+            FROM moxlib_retired m JOIN moxlib_submission s ON s.id = m.submission""")
     for id_, key, recipient, event, attempts, results in history:
         kinds = [result[1] for result in json.loads(results)]
         _check_message(id_, event, attempts, json.loads(results), copies.pop((key, recipient), []))

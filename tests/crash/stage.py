@@ -1,6 +1,7 @@
 """`Stage`: a directory with a queue in it, and the processes at work on it."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.crash.programs.mail import Settings
+from tests.crash.programs.mail import Log, Settings
+
+from moxlib.queue import Queue
 
 ROOT = Path(__file__).resolve().parents[2]
-LONG = 120.0  # seconds: whoever waits so long waits for something that will not come
+MESSAGES = int(os.environ.get("MOXLIB_CRASH_MESSAGES", "2000"))
+LONG = 120.0 + MESSAGES / 50  # seconds: whoever waits so long waits for something that will not come
 
 Line = dict[str, Any]
 
@@ -24,6 +28,7 @@ class Child:
 
     def __init__(self, program: str, settings: Settings) -> None:
         self.program = program
+        self.application = settings.application
         self.lines: list[Line] = []
         self._told = threading.Condition()
         self._over = False
@@ -108,23 +113,48 @@ class Child:
 
 
 class Stage:
-    """One queue file, what the processes on it said, and what the peer took."""
+    """One queue, what the processes on it said, and what the peer took.
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.settings = Settings(database=str(directory / "mail.db"), log=str(directory / "peer.log"))
+    Args:
+        directory: for the log, and for the queue's file.
+        url: of a PostgreSQL database, in which the queue lies instead.
+        schema: where in that database.
+    """
+
+    def __init__(self, directory: Path, *, url: str = "", schema: str = "") -> None:
+        database = url or str(directory / "mail.db")
+        self.settings = Settings(database=database, schema=schema, application="test", log=str(directory / "peer.log"))
         self.children: list[Child] = []
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Stage":
+        """Return the one where a program was that had these settings."""
+        made = cls(Path(settings.log).parent)
+        made.settings = settings
+        return made
 
     @property
     def database(self) -> Path:
+        """The queue's file, if it lies in one."""
+        assert not self.settings.on_postgres
         return Path(self.settings.database)
+
+    def open(self, **options: Any) -> Queue:
+        """Return the queue, as `Queue.open` does."""
+        return self.settings.open(**options)
+
+    @property
+    def taken(self) -> list[Line]:
+        """What the peer took."""
+        return [line for line in Log.read(self.log) if "taken" in line]
 
     @property
     def log(self) -> Path:
         return Path(self.settings.log)
 
     def start(self, program: str, **changes: Any) -> Child:
-        child = Child(program, replace(self.settings, **changes))
+        settings = replace(self.settings, application=f"child{len(self.children)}", **changes)
+        child = Child(program, settings)
         self.children.append(child)
         return child
 

@@ -13,6 +13,7 @@ from tests.crash.stage import Stage
 
 from moxlib.queue import MessageFilter, Queue
 from moxlib.queue.storage.sqlite.engine import LoopWriter, ThreadWriter
+from moxlib.queue.storage.sqlite.schema import connect, create_file
 
 MAIL = b"Subject: hello\r\n\r\n" + b"hello\r\n" * LARGE
 BRIEFLY = 0.05  # seconds: as long as another process's recovery may take
@@ -30,7 +31,7 @@ async def test_opening_waits_while_another_process_recovers_or_closes_the_databa
         other.execute("COMMIT")
         release = threading.Timer(BRIEFLY, other.close)
         release.start()
-        writer(stage.database).close()
+        await writer(stage.database).close()
         release.join()
 
 
@@ -50,3 +51,17 @@ async def test_a_content_file_that_cannot_be_removed_fails_nothing_that_is_commi
         assert sent.endswith(MAIL)
     file.rmdir()
     await audit(stage)
+
+
+def test_opening_waits_for_another_process_that_has_just_created_the_file(tmp_path: Path) -> None:
+    """And is about to change its mode, too; SQLite does not wait here by itself."""
+    path = tmp_path / "mail.db"
+    create_file(path)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(BRIEFLY, other.execute, ["ROLLBACK"])
+        release.start()
+        try:
+            connect(path).close()
+        finally:
+            release.join()

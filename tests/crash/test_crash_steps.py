@@ -1,14 +1,11 @@
 """A process killed between each two steps of a submit and of a delivery, one run for each step."""
 
-from pathlib import Path
-
 import pytest
 from tests.crash.audit import Said, audit, check_history
 from tests.crash.programs.deliverer import Peer
-from tests.crash.programs.mail import Log
-from tests.crash.stage import Line, Stage
+from tests.crash.programs.steps import place
+from tests.crash.stage import Child, Line, Stage
 
-from moxlib.queue import Queue
 from moxlib.testing import run_until_idle
 
 pytestmark = pytest.mark.crash
@@ -45,6 +42,24 @@ DELIVER = (
     "after unlink of a content file",
 )
 
+POSTGRES_SMALL = ("after INSERT INTO moxlib_content", "after COMMIT", "after the receipt")
+POSTGRES_LARGE = (
+    "after INSERT INTO moxlib_content",
+    "after INSERT INTO moxlib_chunk",
+    "after COMMIT",
+    "after the receipt",
+)
+POSTGRES_DELIVER = (
+    "after UPDATE moxlib_message SET",  # the attempt is journalled
+    "after COMMIT",
+    "before the peer is asked",
+    "after the peer took it",
+    "after INSERT INTO moxlib_retired",
+    "after DELETE FROM moxlib_message",
+    "after INSERT INTO moxlib_event",
+    "after COMMIT",
+)
+
 
 def check_order(made: list[str], expected: tuple[str, ...]) -> None:
     rest = iter(made)
@@ -57,19 +72,30 @@ def check_order(made: list[str], expected: tuple[str, ...]) -> None:
 async def test_a_kill_between_any_two_steps_leaves_all_or_nothing(
     stage: Stage, transactions: str, name: str, expected: tuple[str, ...]
 ) -> None:
-    child = stage.run("steps", name=name, transactions=transactions, pause=0.0)
+    await check_runs(stage, stage.run("steps", name=name, transactions=transactions, pause=0.0), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("small", POSTGRES_SMALL), ("large", POSTGRES_LARGE), ("deliver", POSTGRES_DELIVER)],
+)
+async def test_a_kill_between_any_two_steps_leaves_all_or_nothing_on_postgres(
+    postgres_stage: Stage, name: str, expected: tuple[str, ...]
+) -> None:
+    await check_runs(postgres_stage, postgres_stage.run("steps", name=name, pause=0.0), expected)
+
+
+async def check_runs(stage: Stage, child: Child, expected: tuple[str, ...]) -> None:
     runs = child.lines[-1]["run"] + 1
     check_order([line["step"] for line in child.lines if line["run"] == runs - 1 and "step" in line], expected)
     for run in range(runs):
-        await check_run(stage.directory / str(run), [line for line in child.lines if line["run"] == run])
+        await check_run(Stage.of(place(stage.settings, run)), [line for line in child.lines if line["run"] == run])
 
 
-async def check_run(directory: Path, lines: list[Line]) -> None:
-    stage = Stage(directory)
+async def check_run(stage: Stage, lines: list[Line]) -> None:
     said = Said.of(lines)
     await audit(stage, said=said)
-    peer = Peer(stage.settings)
-    async with Queue.open(stage.database, config=stage.settings.config, transports={"peer": peer}) as queue:
+    async with stage.open(transports={"peer": Peer(stage.settings)}) as queue:
         await run_until_idle(queue)
     await audit(stage, said=said)
-    check_history(stage, said, [line for line in Log.read(stage.log) if "taken" in line])
+    check_history(stage, said, stage.taken)

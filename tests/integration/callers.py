@@ -71,6 +71,16 @@ class AlchemyCaller(Caller):
         await self._do(self.connection.execute, sqlalchemy.text(sql))
 
 
+class ManualCaller(Caller):
+    """A connection of which Python leaves all transactions to SQL: its own `commit()` does nothing."""
+
+    async def commit(self) -> None:
+        await self.execute("COMMIT")
+
+    async def rollback(self) -> None:
+        await self.execute("ROLLBACK")
+
+
 class BlockCaller(Caller):
     """A psycopg connection in autocommit mode, in a transaction block."""
 
@@ -180,11 +190,11 @@ class Application:
 Connect = Callable[[Database], AbstractAsyncContextManager[Caller]]
 
 
-def _sqlite3(begin: str = "", **options: Any) -> Connect:
+def _sqlite3(begin: str = "", caller: type[Caller] = Caller, **options: Any) -> Connect:
     @asynccontextmanager
     async def connect(database: Database) -> AsyncGenerator[Caller]:
         with closing(sqlite3.connect(database.place, **options)) as connection:
-            yield Caller(connection, begin=begin)
+            yield caller(connection, begin=begin)
 
     return connect
 
@@ -254,7 +264,7 @@ SQLITE: dict[str, Connect] = {
 }
 if sys.version_info >= (3, 12):
     SQLITE["sqlite3-autocommit-off"] = _sqlite3(autocommit=False)
-    SQLITE["sqlite3-autocommit-on"] = _sqlite3("BEGIN IMMEDIATE", autocommit=True)
+    SQLITE["sqlite3-autocommit-on"] = _sqlite3("BEGIN IMMEDIATE", ManualCaller, autocommit=True)
 
 POSTGRES: dict[str, Connect] = {
     "psycopg": _psycopg(),

@@ -11,13 +11,14 @@ import selectors
 import socket
 import struct
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+import psycopg
 import pytest
 
-from moxlib.queue import Queue, QueueConfig
+from moxlib.queue import Delivered, Delivery, Outcome, Queue, QueueConfig
 from moxlib.queue.errors import StorageUnavailable
 from moxlib.queue.storage.base import ClaimRequest, DestinationLimits, Retire
 from moxlib.queue.storage.postgres import PostgresStorage, engine
@@ -25,7 +26,7 @@ from moxlib.queue.types import AttemptResult, EventType, ResultKind
 from moxlib.testing import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
     from tests.postgres import PostgresServer
 
@@ -271,8 +272,8 @@ async def test_a_submit_waits_for_a_server_that_comes_back_late(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+def impatient(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "PATIENCE", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -447,3 +448,106 @@ async def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_one_wit
                 assert desk.rows("SELECT id FROM moxlib_message ORDER BY id") == [(before,), (id_,)]
     finally:
         proxy.close()
+
+
+# sessions that the server ends
+
+
+class Ending:
+    """Has the server end the session of each connection that runs the n-th statement, before or after that."""
+
+    def __init__(self, server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._server = server
+        self._left: int | None = None
+        self._lock = threading.Lock()
+        self.ended = 0
+        for name in ("execute", "executemany"):  # connections run theirs by these, too
+            monkeypatch.setattr(psycopg.Cursor, name, self._counting(getattr(psycopg.Cursor, name)))
+
+    def arm(self, number: int | None) -> None:
+        self._left = number
+
+    def _counting(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(cursor: psycopg.Cursor[Any], *args: Any, **options: Any) -> Any:
+            if self._is_it():
+                self._end(cursor.connection.info.backend_pid)
+            return original(cursor, *args, **options)
+
+        return counted
+
+    def _is_it(self) -> bool:
+        with self._lock:
+            if self._left is None:
+                return False
+            self._left -= 1
+            if self._left >= 0:
+                return False
+            self._left = None
+            self.ended += 1
+            return True
+
+    def _end(self, pid: int) -> None:
+        self._server.execute("SELECT pg_terminate_backend(%s, 5000)", pid)
+
+
+class Counting:
+    """A transport that counts what it was given."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        self.taken += [message.id for message in delivery.messages]
+        return [Delivered()] * len(delivery.messages)
+
+
+async def test_a_session_that_ends_before_any_statement_costs_nothing(
+    postgres_server: PostgresServer, postgres_url: str, postgres_schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the submit of a message to its end in the history, once for each statement that is run on the way."""
+    peer = Counting()
+    storage = PostgresStorage(postgres_url, schema=postgres_schema)
+    ids: list[int] = []
+    async with asyncio.timeout(2 * GUARD), Queue(storage, transports={"peer": peer}) as queue:
+        ending = Ending(postgres_server, monkeypatch)
+        desk = Desk(queue, storage, postgres_server, postgres_schema)
+        while ending.ended == len(ids):  # till one has got through
+            ending.arm(len(ids))
+            ids.append(await desk.submit())
+            async with queue.worker() as worker:
+                await worker.wait_idle()
+            ending.arm(None)
+            assert peer.taken == ids
+            assert desk.rows("SELECT message, type FROM moxlib_event ORDER BY id") == [
+                (id_, "delivered") for id_ in ids
+            ]
+    assert len(ids) > 15, "there are that many statements"
+    assert desk.rows("SELECT id, attempts FROM moxlib_retired ORDER BY id") == [(id_, 1) for id_ in ids]
+    for table in ("message", "content", "worker", "slot"):
+        assert desk.count(table) == 0
+
+
+async def test_a_session_that_ends_while_it_commits_has_committed(desk: Desk, postgres_server: PostgresServer) -> None:
+    """It waits for a replica that there is not: that the server ends it changes nothing of its commit."""
+    committing = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with waiting_for_a_replica(postgres_server):
+        submitting = asyncio.create_task(desk.submit())
+        while not (found := await asyncio.to_thread(postgres_server.execute, committing)):  # noqa: ASYNC110 - a server
+            await asyncio.sleep(0.01)
+        assert not submitting.done()
+        [[pid]] = found
+        postgres_server.execute("SELECT pg_terminate_backend(%s)", pid)
+    id_ = await submitting
+    assert desk.rows("SELECT id FROM moxlib_message") == [(id_,)]
+
+
+@contextmanager
+def waiting_for_a_replica(server: PostgresServer) -> Iterator[None]:
+    """Let commits wait for a standby server."""
+    try:
+        server.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        server.execute("SELECT pg_reload_conf()")
+        yield
+    finally:
+        server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        server.execute("SELECT pg_reload_conf()")

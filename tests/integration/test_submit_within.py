@@ -277,6 +277,27 @@ async def test_an_error_in_the_first_statement_does_no_harm(strict: Application,
     assert await app.queue.count_messages() == 2
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "manual" not in kind and "autocommit" not in kind])
+async def test_after_an_error_no_transaction_is_left_that_was_not_there_before(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """Whoever has done nothing yet need not roll back: on SQLite, nobody else could write until then."""
+    async with application(database(request, tmp_path, postgres=kind in POSTGRES), kind) as app:
+        await app.queue.submit(MAIL, idempotency_key="used")
+        async with app.connect() as caller:
+            with pytest.raises(IdempotencyConflict):
+                await app.queue.submit(LARGE, idempotency_key="used", connection=caller.connection)
+            if app.database.schema is not None:
+                lasting = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+                assert app.database.execute(lasting) == [(0,)]
+            app.database.execute("INSERT INTO orders (id) VALUES (1)")
+            await caller.add(2)
+            [receipt] = await app.queue.submit(MAIL, connection=caller.connection)
+            await caller.commit()
+        assert app.database.orders() == [1, 2]
+        assert await app.queue.get(receipt.id) is not None
+
+
 # idempotency keys
 
 

@@ -334,6 +334,7 @@ async def test_the_same_key_waits_for_the_transaction_that_has_it(app: Applicati
     assert await app.queue.count_messages() == 1
     if commits:
         assert results[0] == (first,)
+        assert isinstance(results[0], tuple)
         assert results[0][0].repeated
         assert isinstance(results[1], IdempotencyConflict)
     else:

@@ -14,8 +14,9 @@ import psycopg
 import psycopg_pool
 import pytest
 import sqlalchemy
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, registry, sessionmaker
 from tests.integration.callers import Database, database
 
 from moxlib.queue import InvalidConnection, Queue, QueueClosed, StorageBusy, StorageReadOnly, StorageUnavailable
@@ -243,7 +244,7 @@ async def test_a_transaction_that_failed_below_sqlalchemy(postgres: Desk) -> Non
     connections: list[Any] = [postgres.engine("psycopg").connect(), Session(postgres.engine("psycopg"))]
     for connection in connections:
         with closing(connection):
-            with pytest.raises(sqlalchemy.exc.DataError):
+            with pytest.raises(DataError):
                 connection.execute(sqlalchemy.text("SELECT 1 / 0"))
             await postgres.refused(connection, "transaction has failed, and can only be rolled back")
             connection.rollback()
@@ -252,7 +253,7 @@ async def test_a_transaction_that_failed_below_sqlalchemy(postgres: Desk) -> Non
 
 
 async def test_a_session_whose_flush_failed(postgres: Desk) -> None:
-    metadata = sqlalchemy.orm.registry()
+    metadata = registry()
     table = sqlalchemy.Table("orders", metadata.metadata, sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True))
 
     class Order:
@@ -266,7 +267,7 @@ async def test_a_session_whose_flush_failed(postgres: Desk) -> None:
         order = Order()
         order.id = 1
         session.add(order)
-        with pytest.raises(sqlalchemy.exc.IntegrityError):
+        with pytest.raises(IntegrityError):
             session.flush()
         await postgres.refused(session, r"Session's transaction has been rolled back.*Session\.rollback\(\)")
         session.rollback()

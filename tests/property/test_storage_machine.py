@@ -1,26 +1,33 @@
-"""The SQLite storage does what the model in memory does: a machine asks both the same, and compares all they hold.
+"""Storages with a database do what the model in memory does: a machine asks both the same, and compares all they hold.
 
 MOXLIB_MACHINE_EXAMPLES runs are made, at random; without the variable some dozens, always the same.
 """
 
 import asyncio
+import io
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
+from moxlib.queue.errors import IdempotencyConflict
+from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import (
     CLAIM_BODY_MAX,
     Claim,
     ClaimRequest,
+    ClaimResult,
     DestinationLimits,
     GiveBack,
     Quarantine,
@@ -29,12 +36,16 @@ from moxlib.queue.storage.base import (
     Settlement,
     Storage,
 )
+from moxlib.queue.storage.operations import insert
+from moxlib.queue.storage.operations.claim import BUSY_RETRY
+from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.sqlite import SQLiteStorage
 from moxlib.queue.types import (
     AttemptResult,
     Event,
     EventType,
     HoldRule,
+    Idempotency,
     Message,
     NewRecipient,
     NewSubmission,
@@ -45,11 +56,15 @@ from moxlib.queue.types import (
 )
 from moxlib.testing import MemoryStorage
 
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
+
 T = TypeVar("T")
 F = TypeVar("F", MessageFilter, HistoryFilter)
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERYTHING = 10_000
+CHUNK = 4096  # bytes; content of several chunks then need not be large
 
 ACCOUNTS = ("shop", "else")
 DOMAINS = ("x.example", "y.example", "z.example")
@@ -66,6 +81,9 @@ recipients = st.builds(
     st.sampled_from([DOMAINS[0], *DOMAINS]),
 )
 sizes = st.sampled_from([0, 5, CLAIM_BODY_MAX, CLAIM_BODY_MAX + 1])
+rates = st.builds(
+    Rate, count=st.just(1), per=st.sampled_from([1, 30]).map(lambda n: timedelta(seconds=n)), burst=st.integers(1, 2)
+)
 hold_rules = st.builds(
     HoldRule,
     account=st.sampled_from(["", *ACCOUNTS]),
@@ -121,6 +139,8 @@ claim_fields = st.fixed_dictionaries(
             DestinationLimits,
             default=st.integers(1, 3),
             by_destination=st.dictionaries(st.just("x.example"), st.integers(1, 3), max_size=1),
+            default_messages=maybe(rates),
+            messages=st.dictionaries(st.just("x.example"), rates, max_size=1),
         ),
     }
 )
@@ -209,24 +229,48 @@ changes = st.builds(
 picks = st.integers(0, 9)
 leases = st.sampled_from([timedelta(seconds=30), timedelta(seconds=300)])
 Submit = Callable[[datetime], NewSubmission]
+Key = Callable[[datetime], Idempotency]
+
+# Few keys and few contents, so that what comes under a key is often the same, often not, and often too late.
+keys = st.builds(
+    lambda key, content, keep: lambda now: Idempotency(key=key, fingerprint=content * 32, keep_until=now + keep),
+    st.sampled_from(["k", "key"]),
+    st.sampled_from([b"1", b"1", b"2"]),
+    st.sampled_from([timedelta(seconds=1), timedelta(seconds=60)]),
+)
 
 
 def submit_of(
-    account: str, sender: str, to: list[NewRecipient], size: int, wait: timedelta, transport: str | None
+    account: str,
+    sender: str,
+    to: list[NewRecipient],
+    size: int,
+    wait: timedelta,
+    transport: str | None,
+    key: Key | None,
+    spooled: bool,
 ) -> Submit:
-    """Return what makes a submission, at a time."""
-    content = StoredContent(size=size, sha256=bytes(32), body=b"x" * size)
-    return lambda now: NewSubmission(
-        account=account,
-        sender=f"me@{sender}",
-        sender_domain=sender,
-        recipients=tuple(to),
-        content=content,
-        queued=now,
-        next_attempt=now + wait,
-        max_attempts=4,
-        transport=transport,
-    )
+    """Return what makes a submission, at a time; its content is in one piece, or in a spool."""
+    body = (b"0123456789" * (size // 10 + 1))[:size]
+
+    def make(now: datetime) -> NewSubmission:
+        content = StoredContent(size=size, sha256=bytes(32), body=body)
+        if spooled:
+            content = StoredContent(size=size, sha256=bytes(32), spool=io.BytesIO(body))
+        return NewSubmission(
+            account=account,
+            sender=f"me@{sender}",
+            sender_domain=sender,
+            recipients=tuple(to),
+            content=content,
+            queued=now,
+            next_attempt=now + wait,
+            max_attempts=4,
+            transport=transport,
+            idempotency=key and key(now),
+        )
+
+    return make
 
 
 submissions = st.builds(
@@ -237,7 +281,36 @@ submissions = st.builds(
     sizes,
     soon,
     st.sampled_from(TRANSPORTS),
+    st.one_of(st.none(), st.none(), keys),
+    st.sampled_from([False, False, True]),
 )
+
+
+def for_the_model(new: NewSubmission) -> NewSubmission:
+    """Return a submission as the storage in memory takes it, which has no spool."""
+    if new.content.spool is None:
+        return new
+    body = new.content.spool.read()
+    return replace(new, content=StoredContent(size=len(body), sha256=new.content.sha256, body=body))
+
+
+async def bytes_of(storage: Storage, base_id: int) -> tuple[int, bytes, bytes] | None:
+    """Return a submission's content, wherever it lies."""
+    stored = await storage.content(base_id)
+    if stored is None:
+        return None
+    body = stored.body
+    if body is None:
+        body = b"".join([piece async for piece in storage.pieces(stored)])
+    return stored.size, stored.sha256, body
+
+
+class Model(MemoryStorage):
+    """The model, and what it is not asked as a storage."""
+
+    def owner_of(self, id_: int) -> int | None:
+        """Return the worker that has a message."""
+        return self._everything.owner.get(id_)
 
 
 class StorageMachine(RuleBasedStateMachine):
@@ -245,26 +318,30 @@ class StorageMachine(RuleBasedStateMachine):
 
     claims = Bundle("claims")  # (worker, claim), until settled
 
+    concurrent: ClassVar[bool] = False  # whether the database does several things at once
+
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        self.runner = asyncio.Runner()
+        self.stack = ExitStack()
+        self.stack.enter_context(mock.patch.object(insert, "CHUNK", CHUNK))
+        self.directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.runner = self.stack.enter_context(asyncio.Runner())
         self.now = START
         self.submissions: list[int] = []
+        self.spooled: set[int] = set()  # of the submissions, those whose content lies in chunks
         self.rule_ids: list[int] = []
         self.workers: list[int] = []
         self.alive: list[int] = []  # of the workers, those that are registered
-        self.model: Storage = MemoryStorage()
+        self.model = Model()
         self.real = self.make_real()
         self.both(lambda storage: storage.open(self.now))
 
     def make_real(self) -> Storage:
-        return SQLiteStorage(Path(self.directory.name) / "mail.db", transactions="loop")
+        return SQLiteStorage(self.directory / "mail.db", transactions="loop")
 
     def teardown(self) -> None:
-        self.both(lambda storage: storage.close())
-        self.runner.close()
-        self.directory.cleanup()
+        with self.stack:
+            self.both(lambda storage: storage.close())
 
     def both(self, ask: Callable[[Storage], Awaitable[T]]) -> T:
         """Ask both storages the same; return the answer if it is the same too."""
@@ -280,19 +357,38 @@ class StorageMachine(RuleBasedStateMachine):
 
     @rule(news=st.lists(submissions, min_size=1, max_size=4), new_rule=maybe(hold_rules), after=st.integers(0, 4))
     def submit(self, news: list[Submit], new_rule: HoldRule | None, after: int) -> None:
-        """Submit from several tasks, with a hold rule coming in between: what is asked first is done first."""
+        """Submit from several tasks, with a hold rule coming in between: what is asked first is done first.
+
+        A database that does several things at once is asked one after the other.
+        """
+        asked: list[NewSubmission | HoldRule] = [new(self.now) for new in news]
+        if new_rule is not None:
+            asked.insert(after, new_rule)
 
         async def ask(storage: Storage) -> list[Any]:
-            jobs: list[Awaitable[Any]] = [storage.insert(new(self.now)) for new in news]
-            if new_rule is not None:
-                jobs.insert(after, storage.add_hold_rule(new_rule))
+            jobs = [self.take_in(storage, new) for new in asked]
+            if self.concurrent:
+                return [await job for job in jobs]
             return await asyncio.gather(*jobs)
 
-        for done in self.both(ask):
-            if isinstance(done[0], HoldRule):
+        for new, done in zip(asked, self.both(ask), strict=True):
+            if isinstance(new, HoldRule):
                 self.rule_ids.append(done[0].id)
-            else:
-                self.submissions.append(done[0].base_id)
+            elif not isinstance(done, str) and not done[1][0]:
+                base_id = done[0][0].base_id
+                self.submissions.append(base_id)
+                if new.content.spool is not None:
+                    self.spooled.add(base_id)
+
+    async def take_in(self, storage: Storage, new: NewSubmission | HoldRule) -> Any:
+        """Have a storage take in one or the other; a conflict is an answer too."""
+        if isinstance(new, HoldRule):
+            return await storage.add_hold_rule(new)
+        try:
+            receipts = await storage.insert(for_the_model(new) if storage is self.model else new)
+        except IdempotencyConflict as error:
+            return str(error)
+        return receipts, [receipt.repeated for receipt in receipts]
 
     # working
 
@@ -341,9 +437,33 @@ class StorageMachine(RuleBasedStateMachine):
     @rule(target=claims, pick=picks, fields=claim_fields)
     def claim(self, pick: int, fields: dict[str, Any]) -> Any:
         worker = self.worker(pick)
-        request = ClaimRequest(now=self.now, **fields)
-        result = self.both(lambda storage: storage.claim(worker, request))
+        result = self.ask_for(worker, ClaimRequest(now=self.now, **fields))
         return multiple(*((worker, claim) for claim in result.claims))
+
+    def ask_for(self, worker: int, request: ClaimRequest) -> ClaimResult:
+        """Claim; content that lies in chunks comes along with no claim."""
+
+        soon = request.now + BUSY_RETRY
+
+        async def ask(storage: Storage) -> ClaimResult:
+            result = await storage.claim(worker, request)
+            claims = tuple(
+                replace(claim, content=None) if claim.message.base_id in self.spooled else claim
+                for claim in result.claims
+            )
+            turn = result.next_turn
+            if self.concurrent and not claims:  # then it may look again soon, whatever it has found
+                expected = turn and max(turn, soon)
+                turn = expected if storage is self.model or turn != soon else turns[0]
+                turns.append(turn)
+            return replace(result, claims=claims, next_turn=turn)
+
+        turns: list[datetime | None] = []  # the model's
+        return self.both(ask)
+
+    @rule(name=st.sampled_from([*DOMAINS, "nowhere.example"]), allowed=rates)
+    def connect(self, name: str, allowed: Rate) -> None:
+        self.both(lambda storage: storage.take_connection(name, allowed, now=self.now))
 
     @rule(target=claims, pick=picks, wait=soon)
     def claim_all_later(self, pick: int, wait: timedelta) -> Any:
@@ -354,8 +474,7 @@ class StorageMachine(RuleBasedStateMachine):
     def claim_and_settle(self, pick: int, makes: list[Settle], wait: timedelta) -> None:
         """An attempt for all that is due, as workers make them all day."""
         worker = self.worker(pick)
-        request = ClaimRequest(now=self.now, limit=50, limits=DestinationLimits(default=3))
-        claims = self.both(lambda storage: storage.claim(worker, request)).claims
+        claims = self.ask_for(worker, ClaimRequest(now=self.now, limit=50, limits=DestinationLimits(default=3))).claims
         self.now += wait
         batch = [makes[n % len(makes)](claim.message, self.now) for n, claim in enumerate(claims)]
         assert self.both(lambda storage: storage.settle(worker, batch, now=self.now)) == frozenset()
@@ -370,7 +489,7 @@ class StorageMachine(RuleBasedStateMachine):
     def settle_by_another(self, claimed: tuple[int, Claim], pick: int, make: Settle) -> None:
         owner, claim = claimed
         worker = self.worker(pick)
-        if owner != worker:
+        if worker != owner and worker != self.model.owner_of(claim.message.id):
             settlement = make(claim.message, self.now)
             current = self.runner.run(self.model.get(claim.message.id))
             lost = self.both(lambda storage: storage.settle(worker, [settlement], now=self.now))
@@ -444,7 +563,7 @@ class StorageMachine(RuleBasedStateMachine):
                 "events": in_any_order(events),
                 "workers": await storage.workers(),
                 "rules": [(rule.id, rule) for rule in await storage.hold_rules()],
-                "contents": [await storage.content(base_id) for base_id in self.submissions],
+                "contents": [await bytes_of(storage, base_id) for base_id in self.submissions],
                 "next due": await storage.next_due(),
             }
 
@@ -470,7 +589,27 @@ class ThreadedStorageMachine(StorageMachine):
     """The same, with SQLite's transactions in a thread of their own."""
 
     def make_real(self) -> Storage:
-        return SQLiteStorage(Path(self.directory.name) / "mail.db", transactions="thread")
+        return SQLiteStorage(self.directory / "mail.db", transactions="thread")
+
+
+class PostgresStorageMachine(StorageMachine):
+    """The same on PostgreSQL, in a schema for each run."""
+
+    concurrent = True
+    server: ClassVar["PostgresServer"]
+    schema = ""
+
+    def make_real(self) -> Storage:
+        self.schema = self.schema or self.stack.enter_context(self.server.schema())
+        return PostgresStorage(self.server.url, schema=self.schema, connections=2)
+
+
+@pytest.fixture(scope="module")
+def server_for_machines(postgres_server: "PostgresServer") -> Iterator[None]:
+    postgres_server.start()
+    PostgresStorageMachine.server = postgres_server
+    yield
+    del PostgresStorageMachine.server
 
 
 def runs(usual: int) -> settings:
@@ -488,3 +627,5 @@ TestStorageMachine = StorageMachine.TestCase
 TestStorageMachine.settings = runs(60)
 TestThreadedStorageMachine = ThreadedStorageMachine.TestCase
 TestThreadedStorageMachine.settings = runs(30)
+TestPostgresStorageMachine = pytest.mark.usefixtures("server_for_machines")(PostgresStorageMachine.TestCase)
+TestPostgresStorageMachine.settings = runs(30)

@@ -1,41 +1,38 @@
-"""A queue under load for long: submitters, two workers, an operator who does anything, and nothing that grows."""
+"""A queue under load for long: submitters, workers, an operator who does anything, and nothing that grows.
+
+On PostgreSQL, workers of another process as well, which is killed now and then; and all that must be true of the tables
+at any moment is asked all the time.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import sys
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
-from tests.crash.audit import audit
-from tests.crash.stage import Stage
+from tests.crash.audit import ORPHANS, SchemaTables, audit, tables
+from tests.crash.stage import ROOT, Stage
+from tests.soak.load import CONFIG, INLINE, MESSAGES, SEED, Moody, work
 
-from moxlib.queue import (
-    Deferred,
-    Delivered,
-    Delivery,
-    EventType,
-    Failed,
-    MessageFilter,
-    Outcome,
-    Queue,
-    QueueConfig,
-    RequireTLS,
-    Sort,
-    Unknown,
-    WorkerConfig,
-)
+from moxlib.queue import EventType, MessageFilter, Queue, RequireTLS, Sort
 from moxlib.queue.storage.content import CHUNK
 
-MESSAGES = int(os.environ.get("MOXLIB_SOAK_MESSAGES", "3000"))
-SEED = int(os.environ.get("MOXLIB_SOAK_SEED", "1"))
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from tests.postgres import PostgresServer
+
 SUBMITTERS = 8
 BACKLOG = 2000  # messages at most in the queue: what is measured is time, not depth
-INLINE = 2000  # bytes: a tenth of the messages are larger, and lie in files
 TERMINAL = (EventType.DELIVERED, EventType.FAILED, EventType.CANCELED)
 ALL = MessageFilter()
 
@@ -43,47 +40,14 @@ ALL = MessageFilter()
 MORE_MEMORY = 24 * 2**20
 MORE_FILES = 40  # a delivery of a file opens it
 
-
-CONFIG = QueueConfig(
-    schedule=lambda _: timedelta(milliseconds=20),
-    max_attempts=6,
-    inline_content=INLINE,
-    keep_history=timedelta(seconds=1),
-    keep_events=timedelta(seconds=20),
-    worker=WorkerConfig(
-        poll_interval=timedelta(milliseconds=50),
-        purge_interval=timedelta(milliseconds=500),
-        delivery_timeout=timedelta(milliseconds=200),
-    ),
-)
-
-
-class Moody:
-    """A transport that does everything transports do."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-
-    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
-        dice = self._random.random()
-        async for chunk in delivery.content.chunks():
-            assert len(chunk) <= CHUNK
-        if dice < 0.002:
-            await asyncio.Event().wait()  # hangs: the worker cuts it off
-        if dice < 0.01:
-            raise ConnectionResetError("the peer went away")
-        if dice < 0.02:
-            return []
-        await asyncio.sleep(0)
-        return [self._outcome() for _ in delivery.messages]
-
-    def _outcome(self) -> Outcome:
-        dice = self._random.random()
-        if dice < 0.8:
-            return Delivered(text="taken")
-        if dice < 0.95:
-            return Deferred(text="later", code=451)
-        return Failed(text="no", code=550) if dice < 0.98 else Unknown(text="gone")
+# What must not be, besides what the audit asks for; a turn is a second late where all slots are taken.
+STUCK = {
+    "more slots than the limit": "SELECT destination FROM moxlib_slot GROUP BY destination HAVING sum(slots) > 10",
+    "claimable message whose turn comes too late": """SELECT m.id FROM moxlib_message m
+        JOIN moxlib_destination d ON d.name = m.destination
+        WHERE m.owner IS NULL AND m.hold = 0 AND d.name NOT IN (WAKES)
+        AND d.turn > greatest(m.next_attempt, extract(epoch FROM clock_timestamp()) * 1000000) + 1100000""",
+}
 
 
 class Ledger:
@@ -92,6 +56,7 @@ class Ledger:
     def __init__(self) -> None:
         self.accepted = bytearray()
         self.ends = bytearray()
+        self.events = bytearray()  # those that were read
         self.accepted_count = 0
         self.ended_count = 0
         self._moved = asyncio.Condition()
@@ -109,6 +74,7 @@ class Ledger:
             events = await queue.events(after=after, limit=1000)
             for event in events:
                 after = event.id
+                self._mark(self.events, event.id)
                 if event.type in TERMINAL:
                     self._mark(self.ends, event.message)
                     self.ended_count += 1
@@ -206,13 +172,6 @@ async def submit_many(queue: Queue, random: Random, ledger: Ledger) -> None:
             await submitting
 
 
-async def work(queue: Queue, random: Random) -> None:
-    """Run a worker that is stopped and started now and then."""
-    while True:
-        async with queue.worker():
-            await asyncio.sleep(random.uniform(0.3, 2))
-
-
 @asynccontextmanager
 async def background(*jobs: asyncio.Task[None]) -> AsyncIterator[None]:
     """Run jobs beside the block, which ends early if one of them fails."""
@@ -251,35 +210,107 @@ class Gauge:
             await asyncio.sleep(0.05)
 
 
+class Auditor:
+    """Asks, while all are at work, for what must never be."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.times = 0
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.to_thread(self._ask)
+            await asyncio.sleep(0.1)
+
+    def _ask(self) -> None:
+        settings = self._stage.settings
+        with psycopg.connect(settings.database, autocommit=True) as connection:
+            found = SchemaTables(connection, settings.schema)
+            for what, sql in (ORPHANS | STUCK).items():
+                assert found.rows(sql) == [], what
+        self.times += 1
+
+
+class Neighbour:
+    """Another process with workers of its own, ended in every way, and started again."""
+
+    def __init__(self, stage: Stage, random: Random) -> None:
+        self._settings = stage.settings
+        self._random = random
+        self.killed = 0
+
+    async def run(self) -> None:
+        while True:
+            seed = str(self._random.random())
+            given = self._settings.database, self._settings.schema, seed
+            pipe = asyncio.subprocess.PIPE
+            program = "-W", "error", "-m", "tests.soak.deliverer"
+            process = await asyncio.create_subprocess_exec(sys.executable, *program, *given, cwd=ROOT, stdin=pipe)
+            try:
+                await asyncio.sleep(self._random.uniform(0.5, 4))
+            finally:
+                await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        if kill := self._random.randrange(2) == 0:
+            process.kill()
+            self.killed += 1
+        process.stdin.close()
+        code = await process.wait()
+        assert kill or code == 0, "the other process failed"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    if request.param == "sqlite":
+        yield Stage(tmp_path)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    request.getfixturevalue("postgres_url")  # shows what it has logged
+    before = len(server.log)
+    with server.database() as url:
+        yield Stage(tmp_path, url=url, schema="mail")
+    assert "deadlock detected" not in server.log[before:]
+
+
+def opened(stage: Stage, random: Random, **options: Any) -> Queue:
+    transports = {"moody": Moody(random)}
+    if stage.settings.on_postgres:
+        return Queue.open(stage.settings.database, schema=stage.settings.schema, config=CONFIG, transports=transports)
+    return Queue.open(stage.database, config=CONFIG, transports=transports, **options)
+
+
 @pytest.mark.soak
 async def test_a_queue_under_load_loses_nothing_and_does_not_grow(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL, "moxlib.queue")  # transports that raise are logged, and kept by pytest
     random = Random(SEED)
-    stage, ledger = Stage(tmp_path), Ledger()
-    gauge = Gauge(ledger)
-    transports = {"moody": Moody(random)}
+    ledger = Ledger()
+    gauge, auditor = Gauge(ledger), Auditor(stage)
     files_before = open_files()
-    async with (
-        Queue.open(stage.database, config=CONFIG, transports=transports) as queue,
-        Queue.open(stage.database, config=CONFIG, transports=transports, transactions="loop") as other,
-    ):
-        start = asyncio.create_task
-        follower, gauging = start(ledger.follow(queue)), start(gauge.run())
-        async with background(follower, gauging):
+    start = asyncio.create_task
+    async with opened(stage, random) as queue, opened(stage, random, transactions="loop") as other:
+        watching = [start(ledger.follow(queue)), start(gauge.run())]
+        if stage.settings.on_postgres:
+            watching.append(start(auditor.run()))
+        async with background(*watching):
             workers = [start(work(queue, random)), start(work(other, random))]
+            if stage.settings.on_postgres:
+                workers.append(start(Neighbour(stage, random).run()))
             async with background(*workers, start(Operator(queue, random).run())):
                 await asyncio.gather(*(submit_many(queue, random, ledger) for _ in range(SUBMITTERS)))
             async with queue.worker():
                 await until(lambda: finished(queue))
             await until(lambda: told(ledger))
-    assert contents(stage) == [], "a submit that was given up left its content behind"
     check(ledger)
     await audit(stage)
+    check_end(stage, ledger)
     assert open_files() <= files_before
     assert gauge.memory[1] - gauge.memory[0] < MORE_MEMORY
     assert gauge.files[1] - gauge.files[0] < MORE_FILES
+    assert auditor.times > 0 or not stage.settings.on_postgres
 
 
 async def until(done: Callable[[], Awaitable[bool]]) -> None:
@@ -297,10 +328,18 @@ async def told(ledger: Ledger) -> bool:
     return all(end or not accepted for accepted, end in zip_longest(ledger.accepted, ledger.ends, fillvalue=0))
 
 
-def contents(stage: Stage) -> list[Path]:
-    return list(Path(f"{stage.database}.content").iterdir())
-
-
 def check(ledger: Ledger) -> None:
     for id_, (accepted, ends) in enumerate(zip_longest(ledger.accepted, ledger.ends, fillvalue=0)):
         assert accepted <= ends <= 1, f"message {id_} was accepted {accepted} times and ended {ends} times"
+
+
+def check_end(stage: Stage, ledger: Ledger) -> None:
+    """Check that nothing is left, and that whoever read the events from one to the next has read them all."""
+    if not stage.settings.on_postgres:
+        left = list(Path(f"{stage.database}.content").iterdir())
+        assert left == [], "a submit that was given up left its content behind"
+    with tables(stage) as found:
+        for name in ("message", "content", "chunk", "worker", "slot"):
+            assert found.rows(f"SELECT * FROM moxlib_{name}") == [], name
+        for (id_,) in found.rows("SELECT id FROM moxlib_event"):
+            assert ledger.events[id_] == 1, f"event {id_} was read {ledger.events[id_]} times"

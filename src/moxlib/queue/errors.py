@@ -130,7 +130,11 @@ class StorageDamaged(StorageError):
 
 
 class StorageBusy(StorageError):
-    """Another process held the database's lock for longer than the queue waits."""
+    """Another process held the database's lock for longer than the queue waits.
+
+    Or, from a submit in a caller's own transaction at REPEATABLE READ or SERIALIZABLE: another transaction was in the
+    way, and the caller's is to be rolled back and repeated.
+    """
 
 
 class StorageUnavailable(StorageError):

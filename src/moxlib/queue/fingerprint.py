@@ -41,17 +41,26 @@ def message_digest(message: "EmailMessage[Any, Any]") -> bytes:
 
 
 def _pieces(part: "EmailMessage[Any, Any]", without: frozenset[str]) -> Iterator[bytes]:
-    for name, value in part.items():
-        if name.lower() not in without:
-            yield _bytes(name.lower())
-            yield _bytes(_content_type(part) if name.lower() == "content-type" else str(value))
-    payload: object = part.get_payload()
+    # As they are stored: items() has a replacement character for each byte that is not ASCII.
+    headers = [(name.lower(), value) for name, value in part.raw_items() if name.lower() not in without]
+    yield b"%d headers" % len(headers)
+    for name, value in headers:
+        yield _bytes(name)
+        yield _bytes(_content_type(part) if name == "content-type" else str(value))
+    payload: Any = part.get_payload()
     if isinstance(payload, list):
         yield b"%d parts" % len(payload)
         for inner in payload:
             yield from _pieces(inner, frozenset())
+        yield _bytes(repr((part.preamble, part.epilogue)))
+    elif payload is None:
+        yield b"nothing"
     else:
+        yield b"text"
         yield payload if isinstance(payload, bytes) else _bytes(str(payload))
+        # And its bytes: the text has a replacement character for each that its charset does not know.
+        data: object = part.get_payload(decode=True)
+        yield data if isinstance(data, bytes) else b""
 
 
 def _content_type(part: "EmailMessage[Any, Any]") -> str:

@@ -2,14 +2,13 @@
 
 import asyncio
 import hashlib
-import logging
 import os
 import sys
 import time
 from collections.abc import Sequence
 from random import Random
 
-from tests.crash.programs.mail import Log, Settings, say
+from tests.crash.programs.mail import Log, Settings, be_quiet, opened, say
 
 from moxlib.queue import (
     AttemptResult,
@@ -19,7 +18,6 @@ from moxlib.queue import (
     Message,
     NullObserver,
     Outcome,
-    Queue,
     Security,
     SMTPTransport,
     Transport,
@@ -88,13 +86,7 @@ async def main(settings: Settings) -> None:
     transport: Transport = Peer(settings)
     if settings.port:
         transport = SMTPTransport("127.0.0.1", settings.port, security=Security.NONE)
-    async with Queue.open(
-        settings.database,
-        config=settings.config,
-        transports={"peer": transport},
-        observer=Telling(),
-        transactions=settings.transactions,
-    ) as queue:
+    async with opened(settings, transports={"peer": transport}, observer=Telling()) as queue:
         if not settings.until_empty:
             await queue.run_worker()
             return
@@ -104,5 +96,5 @@ async def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger("moxlib").addHandler(logging.NullHandler())
+    be_quiet()
     asyncio.run(main(Settings.given()))

@@ -3,16 +3,20 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from moxlib.queue import QueueConfig, WorkerConfig
+from moxlib.queue import Queue, QueueConfig, WorkerConfig
+from moxlib.queue.errors import StorageUnavailable
+from moxlib.queue.storage.postgres import engine
 from moxlib.queue.storage.sqlite.storage import Transactions
 
 SENDER = "sender@here.example"
@@ -25,6 +29,11 @@ class Settings:
     """What a program is told on its command line."""
 
     database: str
+    """A file, or a PostgreSQL's URL."""
+    schema: str = ""
+    """In a PostgreSQL database."""
+    application: str = ""
+    """What the program's connections are called in PostgreSQL."""
     log: str = ""
     """Where deliveries are recorded: the peer's memory, which no kill takes away."""
     seed: int = 0
@@ -35,6 +44,10 @@ class Settings:
     pause: float = 0.004
     """Seconds that something takes at most: pacing, so that there is something to interrupt."""
     domains: int = DOMAINS
+    large: int = 6
+    """One message in so many is large; 0: none is."""
+    size: int | None = None
+    """Of all messages, about; None: they differ."""
     concurrency: int = 10
     lease: float = 1.0
     port: int = 0
@@ -45,6 +58,16 @@ class Settings:
     """The peer defers the first attempt of some messages."""
     until_empty: bool = False
     """End when the queue is empty."""
+    patience: float = 5.0
+    """Seconds that PostgreSQL may be away before a caller is refused."""
+    stall: int = 10_000
+    """Milliseconds that a client may keep PostgreSQL waiting in a transaction."""
+    stop_at: str = ""
+    """Stop the process after the first statement that begins so."""
+    patient: bool = False
+    """Outlive it that the database server cannot be reached."""
+    keyed: bool = False
+    """Submit under idempotency keys, and again until the message is accepted."""
 
     def dump(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -52,6 +75,17 @@ class Settings:
     @classmethod
     def given(cls) -> "Settings":
         return cls(**json.loads(sys.argv[1]))
+
+    @property
+    def on_postgres(self) -> bool:
+        return "://" in self.database
+
+    def open(self, **options: Any) -> Queue:
+        """Return the queue, as `Queue.open` does."""
+        if not self.on_postgres:
+            return Queue.open(self.database, config=self.config, transactions=self.transactions, **options)
+        url = f"{self.database}?application_name={self.application}"
+        return Queue.open(url, config=self.config, schema=self.schema, **options)
 
     @property
     def config(self) -> QueueConfig:
@@ -86,10 +120,11 @@ class Mail:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def make_mail(random: Random, key: str, *, domains: int = DOMAINS, size: int | None = None) -> Mail:
-    """Return a message with all its headers, so that it is delivered as it is. One in six is large."""
+def make_mail(random: Random, key: str, *, domains: int = DOMAINS, large: int = 6, size: int | None = None) -> Mail:
+    """Return a message with all its headers, so that it is delivered as it is. One in `large` is large."""
     if size is None:
-        size = random.randrange(LARGE + 1, 3 * LARGE) if random.randrange(6) == 0 else random.randrange(0, 4000)
+        is_large = large > 0 and random.randrange(large) == 0
+        size = random.randrange(LARGE + 1, 3 * LARGE) if is_large else random.randrange(0, 4000)
     recipients = tuple(
         f"user{number}@d{random.randrange(domains)}.example" for number in range(random.choice((1, 1, 2, 5)))
     )
@@ -108,8 +143,34 @@ def mails(settings: Settings) -> Iterator[Mail]:
     random = Random(f"{settings.seed} {settings.name}")
     number = 0
     while True:
-        yield make_mail(random, f"{settings.name}.{number}", domains=settings.domains)
+        key = f"{settings.name}.{number}"
+        yield make_mail(random, key, domains=settings.domains, large=settings.large, size=settings.size)
         number += 1
+
+
+@asynccontextmanager
+async def opened(settings: Settings, **options: Any) -> AsyncIterator[Queue]:
+    """Open the queue; if the program is patient, as often as it takes."""
+    if settings.on_postgres:
+        engine.PATIENCE = settings.patience
+        engine.STALL = timedelta(milliseconds=settings.stall)
+        engine.SETTINGS["idle_in_transaction_session_timeout"] = f"{settings.stall}ms"
+        engine.SETTINGS["lock_timeout"] = f"{min(10_000, 2 * settings.stall + 1000)}ms"
+    async with AsyncExitStack() as stack:
+        queue: Queue | None = None
+        while queue is None:
+            try:
+                queue = await stack.enter_async_context(settings.open(**options))
+            except StorageUnavailable:
+                if not settings.patient:
+                    raise
+                say(trouble="opening the queue")
+        yield queue
+
+
+def be_quiet() -> None:
+    """Keep libraries' warnings from standard error, where a test looks for what nobody expects."""
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def say(**fields: Any) -> None:

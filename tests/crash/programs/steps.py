@@ -5,8 +5,8 @@ statement that writes, a commit, the peer asked, the receipt given.
 """
 
 import asyncio
-import logging
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -17,13 +17,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psycopg
 from tests.crash.programs.deliverer import Peer
-from tests.crash.programs.mail import LARGE, SENDER, Settings, make_mail, say
+from tests.crash.programs.mail import LARGE, SENDER, Settings, be_quiet, make_mail, say
 
 from moxlib.queue import Delivery, Outcome, Queue
 
 MAX_RUNS = 400  # several times the steps there are: a guard against a scenario that never gets through
-WRITING = ("BEGIN IMMEDIATE", "COMMIT", "INSERT", "UPDATE", "DELETE")
+WRITING = ("BEGIN IMMEDIATE", "COMMIT", "INSERT", "UPDATE", "DELETE")  # on PostgreSQL, BEGIN does nothing yet
+QUALIFIED = re.compile(r'"\w+"\.')
 
 
 class Steps:
@@ -58,6 +60,20 @@ class Steps:
 
         return counted
 
+    def after(self, function: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+        """Return the function with a step after each call; none where the name is empty.
+
+        That is enough where the disk is another process's: nothing happens from one call to the next.
+        """
+
+        def counted(*args: Any, **options: Any) -> Any:
+            result = function(*args, **options)
+            if step := name(*args):
+                self.reached(f"after {step}")
+            return result
+
+        return counted
+
     def watch(self) -> None:
         """Make steps of what this process does to files and databases from now on."""
         os.fsync = self.around(os.fsync, lambda file: f"fsync of a {_kind(file)}")
@@ -80,6 +96,12 @@ class Steps:
             return plain(*args, factory=Watched, **options)
 
         sqlite3.connect = connect  # type: ignore[assignment]  # the one overload that is called
+        for name in ("execute", "executemany"):  # connections run theirs by these, too
+            setattr(
+                psycopg.Cursor,
+                name,
+                self.after(getattr(psycopg.Cursor, name), lambda _, sql, *__: _statement(said(sql))),
+            )
 
 
 def _kind(file: int) -> str:
@@ -88,6 +110,11 @@ def _kind(file: int) -> str:
 
 def _statement(sql: str, *_: Any) -> str:
     return " ".join(sql.split()[:3]) if sql.startswith(WRITING) else ""
+
+
+def said(sql: str | bytes) -> str:
+    """Return a statement as it is known here: without schemas, and on one line."""
+    return " ".join(QUALIFIED.sub("", sql if isinstance(sql, str) else sql.decode()).split())
 
 
 class Watched:
@@ -114,12 +141,7 @@ async def submit(queue: Queue, settings: Settings, run: int, name: str, size: in
 async def scenario(settings: Settings, run: int) -> None:
     steps = Steps(run)
     steps.watch()
-    async with Queue.open(
-        settings.database,
-        config=settings.config,
-        transports={"peer": Watched(settings, steps)},
-        transactions=settings.transactions,
-    ) as queue:
+    async with settings.open(transports={"peer": Watched(settings, steps)}) as queue:
         await submit(queue, settings, run, "before", 100)
         if settings.name == "deliver":
             await submit(queue, settings, run, "large", 2 * LARGE)
@@ -134,11 +156,19 @@ async def scenario(settings: Settings, run: int) -> None:
         steps.on = False
 
 
+def place(settings: Settings, run: int) -> Settings:
+    """Return the settings with the place of one run's queue and log."""
+    directory = Path(settings.log).parent / str(run)
+    log = str(directory / "peer.log")
+    if settings.on_postgres:
+        return replace(settings, schema=f"{settings.schema}{run}", log=log)
+    return replace(settings, database=str(directory / "mail.db"), log=log)
+
+
 def main(settings: Settings) -> None:
     for run in range(MAX_RUNS):
-        directory = Path(settings.database).parent / str(run)
-        directory.mkdir()
-        here = replace(settings, database=str(directory / "mail.db"), log=str(directory / "peer.log"), defer=False)
+        here = replace(place(settings, run), defer=False)
+        Path(here.log).parent.mkdir()
         child = os.fork()
         if child == 0:
             asyncio.run(scenario(here, run))
@@ -152,5 +182,5 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    logging.getLogger("moxlib").addHandler(logging.NullHandler())
+    be_quiet()
     main(Settings.given())

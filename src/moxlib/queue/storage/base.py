@@ -123,7 +123,10 @@ class ClaimResult:
     slots: Mapping[str, int]
     """For each destination of `claims`: how many deliveries the worker may run there at once."""
     next_turn: datetime | None
-    """When to look again at the latest, as far as is known; None when nothing is waiting."""
+    """When to look again at the latest, as far as is known; None when nothing is waiting.
+
+    Where others submit at the same time, one look that found nothing may ask for another soon after it.
+    """
 
 
 # Settlements: what becomes of a claimed message.

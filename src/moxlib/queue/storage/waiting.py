@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 __all__ = ["Waiting", "answer", "resolve", "take_waiting"]
 
-W = TypeVar("W", bound="Waiting")
+W = TypeVar("W")
 
 
 class Waiting:

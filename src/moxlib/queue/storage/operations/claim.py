@@ -57,11 +57,11 @@ BUSY_RETRY = timedelta(milliseconds=20)  # until a claim looks again that found 
 def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     """Claim due messages for a registered worker and journal their attempts."""
     now = micros(request.now)
-    if request.release:
-        free_slots(tx, worker, request.release, now)
     if not lock_worker(tx, worker):
         return ClaimResult(claims=(), slots={}, next_turn=None)
-    fold_wakes(tx)
+    if request.release:
+        free_slots(tx, worker, request.release, now)
+    folded = fold_wakes(tx)
     claiming = _Claiming(tx, worker, request, now, count_workers(tx))
     full = sum(1 for room in request.room.values() if room <= 0)
     served: set[str] = set()  # in an earlier round: their turn is due again, but each gets one helping
@@ -79,8 +79,8 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     given = {claim.message.destination for claim in claims}
     free_slots(tx, worker, sorted(claiming.opened - given), now)  # all that was found there was set aside
     next_turn = _next_turn(tx, request, full)
-    if tx.concurrent and not claims and next_turn is not None:
-        next_turn = max(next_turn, request.now + BUSY_RETRY)
+    if not claims:
+        next_turn = _look_again(tx, next_turn, request.now + BUSY_RETRY, folded=folded)
     slots = {name: count for name, count in claiming.slots.items() if name in given}
     return ClaimResult(claims=claims, slots=slots, next_turn=next_turn)
 
@@ -244,11 +244,22 @@ def _next_turn(tx: Tx, request: ClaimRequest, full: int) -> datetime | None:
     return None
 
 
+def _look_again(tx: Tx, next_turn: datetime | None, soon: datetime, *, folded: bool) -> datetime | None:
+    """Return when to look again after a claim that found nothing, where others claim and submit at the same time.
+
+    What is due is in others' hands, who are soon done with it. And a submit that saw the wakes which this claim has
+    folded has told nobody of its own; it may be committed only now.
+    """
+    if not tx.concurrent or (next_turn is None and not folded):
+        return next_turn
+    return soon if folded or next_turn is None else max(next_turn, soon)
+
+
 def take_connection(tx: Tx, name: str, rate: Rate, *, now: datetime) -> datetime | None:
     """Take one connection from a destination's bucket; None when there was one, else when to ask again."""
-    tx.execute(ADD, (name,))
-    ((full_at,),) = tx.query(CONNECTIONS, (name,))
-    taken = limits.take(rate, full_at, now=micros(now), wanted=1)
+    while not (found := tx.query(CONNECTIONS, (name,))):  # again if it is pruned before it is locked
+        tx.execute(ADD, (name,))
+    taken = limits.take(rate, found[0][0], now=micros(now), wanted=1)
     if not taken.granted:
         return moment(taken.next_at)
     tx.execute(SET_CONNECTIONS, (taken.full_at, name))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from moxlib.queue.storage.operations.rows import moment
-from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
+from moxlib.queue.storage.tx import Tx, Value, in_lists
 
 __all__ = ["fold_wakes", "lower_turns", "lower_turns_of", "next_due", "wake_due"]
 
@@ -22,8 +22,8 @@ FOLD = """DELETE FROM moxlib_wake
     WHERE ctid = ANY (ARRAY(SELECT ctid FROM moxlib_wake LIMIT ? FOR UPDATE SKIP LOCKED)) RETURNING destination, due"""
 EARLIEST_TURN = "SELECT min(turn) FROM moxlib_destination WHERE turn IS NOT NULL"
 EARLIEST_WAKE = "SELECT min(due) FROM moxlib_wake"
-CLAIMABLE_OF = """SELECT destination, min(next_attempt) FROM moxlib_message
-    WHERE id IN ({ids}) AND owner IS NULL AND hold = 0 GROUP BY destination"""
+# By the key, never through all of the index of what can be claimed, which is for `hold = 0`.
+CLAIMABLE_OF = "SELECT destination, next_attempt FROM moxlib_message WHERE id IN ({ids}) AND owner IS NULL AND hold < 1"
 HAS_DUE = """SELECT 1 FROM moxlib_message WHERE destination = ? AND owner IS NULL AND hold = 0 AND next_attempt <= ?
     LIMIT 1"""
 
@@ -45,8 +45,10 @@ def lower_turns(tx: Tx, turns: Mapping[str, int]) -> None:
 def lower_turns_of(tx: Tx, messages: Sequence[int]) -> None:
     """Bring forward the turns of the destinations of those messages that can be claimed."""
     for marks, piece in in_lists(messages):
-        rows: list[Row] = tx.query(CLAIMABLE_OF.format(ids=marks), piece)
-        lower_turns(tx, dict(rows))
+        turns: dict[str, int] = {}
+        for name, due in tx.query(CLAIMABLE_OF.format(ids=marks), piece):
+            turns[name] = min(due, turns.get(name, due))
+        lower_turns(tx, turns)
 
 
 def wake_due(tx: Tx, names: Sequence[str], at: int) -> None:
@@ -55,19 +57,19 @@ def wake_due(tx: Tx, names: Sequence[str], at: int) -> None:
     lower_turns(tx, {name: at for name, rows in zip(names, found, strict=True) if rows})
 
 
-def fold_wakes(tx: Tx) -> None:
-    """Take what others appended into the turns. A claim does so before it looks at them."""
+def fold_wakes(tx: Tx) -> bool:
+    """Take what others appended into the turns; say whether there was any. A claim does so before it looks at them."""
     if not tx.concurrent:
-        return
+        return False
     turns: dict[str, int] = {}
     for name, due in tx.query(FOLD, (MAX_FOLDED,)):
         turns[name] = min(due, turns.get(name, due))
     tx.executemany(LOWER, sorted(turns.items()))  # in one order for all, so that no two wait for each other
+    return bool(turns)
 
 
 def next_due(tx: Tx) -> datetime | None:
     """Return the earliest turn of all; None when nothing can be claimed."""
-    turns = [tx.query(EARLIEST_TURN)[0][0]]
-    if tx.concurrent:
-        turns += tx.query(EARLIEST_WAKE)[0]
+    turns = list(tx.query(EARLIEST_WAKE)[0]) if tx.concurrent else []  # first: a claim may fold it in between
+    turns += tx.query(EARLIEST_TURN)[0]
     return min((moment(turn) for turn in turns if turn is not None), default=None)

@@ -55,11 +55,12 @@ def reserve(tx: Tx, submissions: Sequence[NewSubmission]) -> Mapping[int, Receip
 
 def _reserve_one(tx: Tx, new: NewSubmission, wanted: Idempotency) -> Receipts | None:
     tx.execute(FORGET, (new.account, wanted.key, micros(new.queued)))
-    if tx.execute(RESERVE, (new.account, wanted.key, wanted.fingerprint, micros(wanted.keep_until))):
-        return None
-    ((fingerprint, receipts),) = tx.query(FIND, (new.account, wanted.key))
-    _check(fingerprint, wanted)
-    return _load(receipts)
+    while not tx.execute(RESERVE, (new.account, wanted.key, wanted.fingerprint, micros(wanted.keep_until))):
+        for fingerprint, receipts in tx.query(FIND, (new.account, wanted.key)):
+            _check(fingerprint, wanted)
+            return _load(receipts)
+        # It was there, and was purged in between.
+    return None
 
 
 def remember(tx: Tx, made: Sequence[tuple[NewSubmission, Receipts]]) -> None:

@@ -44,9 +44,11 @@ FIND_RULE = """SELECT id, account, sender_domain, recipient_domain FROM moxlib_h
     WHERE account = ? AND sender_domain = ? AND recipient_domain = ?"""
 ADD_RULE = "INSERT INTO moxlib_hold_rule (account, sender_domain, recipient_domain) VALUES (?, ?, ?)"
 REMOVE_RULE = "DELETE FROM moxlib_hold_rule WHERE id = ?"
-HOLD_MATCHING = """UPDATE moxlib_message SET hold = 1 WHERE hold = 0 AND (? = '' OR recipient_domain = ?)
-    AND submission IN (SELECT id FROM moxlib_submission
-        WHERE (? = '' OR account = ?) AND (? = '' OR sender_domain = ?))"""
+# In order of id, as everybody locks messages: so no two wait for each other.
+HOLD_MATCHING = """UPDATE moxlib_message SET hold = 1 WHERE id IN
+    (SELECT m.id FROM moxlib_message m JOIN moxlib_submission s ON s.id = m.submission
+        WHERE m.hold = 0 AND (? = '' OR m.recipient_domain = ?) AND (? = '' OR s.account = ?)
+        AND (? = '' OR s.sender_domain = ?) ORDER BY m.id /*pg FOR UPDATE OF m */)"""
 PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
     (SELECT id FROM moxlib_retired WHERE keep_until <= ? ORDER BY keep_until LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)
     RETURNING submission"""
@@ -54,8 +56,9 @@ PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
 PURGE_EVENTS = """DELETE FROM moxlib_event WHERE at < ? AND id IN
     (SELECT id FROM moxlib_event ORDER BY id LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)"""
 IDLE_DESTINATIONS = "SELECT count(*) FROM moxlib_destination WHERE turn IS NULL"
-PRUNE_DESTINATIONS = """DELETE FROM moxlib_destination WHERE turn IS NULL
-    AND coalesce(messages_full_at, 0) < ? AND coalesce(connections_full_at, 0) < ?"""
+PRUNE_DESTINATIONS = """DELETE FROM moxlib_destination WHERE name IN (SELECT name FROM moxlib_destination
+    WHERE turn IS NULL AND coalesce(messages_full_at, 0) < ? AND coalesce(connections_full_at, 0) < ?
+    /*pg FOR UPDATE SKIP LOCKED */)"""
 
 MAX_IDLE_DESTINATIONS = 10_000  # kept for their next message, which then need not add them
 PURGE_BATCH = 1000  # rows a call: a few milliseconds, so that purging never stands in the way of a submit
@@ -155,6 +158,7 @@ def add_hold_rule(tx: Tx, rule: HoldRule) -> tuple[HoldRule, int]:
 
 def remove_hold_rule(tx: Tx, rule_id: int) -> bool:
     """Remove a rule; releases nothing."""
+    tx.serialize("hold rules")
     return rule_id in INT64 and tx.execute(REMOVE_RULE, (rule_id,)) == 1
 
 

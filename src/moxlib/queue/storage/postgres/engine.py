@@ -7,13 +7,15 @@ that is not.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -23,11 +25,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from moxlib.queue.errors import QueueClosed, StorageUnavailable
 from moxlib.queue.storage.postgres.errors import is_conflict, is_lost, storage_error
-from moxlib.queue.storage.postgres.tx import COPY_ROWS, Dialect, PostgresTx, SyncStatements
+from moxlib.queue.storage.postgres.tx import Dialect, PostgresTx, SyncStatements
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.storage.waiting import Waiting, answer, take_waiting
 
-__all__ = ["Commit", "Doubt", "Engine", "Inserter", "forget_commits"]
+__all__ = ["Commit", "Doubt", "Engine", "Inserter", "end_stalled", "forget_commits"]
+
+log: logging.Logger = logging.getLogger("moxlib.queue")
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -35,14 +39,25 @@ T = TypeVar("T")
 
 PATIENCE = 5.0  # seconds for a connection to be had: as long as a server's restart takes; then callers are refused
 CONFLICTS = 10  # times that a transaction is run again because of another one
+LOCK_WAITS = 3  # times that a lock is waited for (`lock_timeout`); who stands still with it is ended in between
 DOUBT_PAUSE = 0.05  # seconds between asking how a commit went
+SESSIONS = "sessions"  # the lock that all share: by it they are known to be this queue's
 MAX_BATCH = 500  # submissions in one transaction
 RECONNECT = (0.1, 0.25, 0.5, 1.0)  # seconds between a caller's tries to have a new connection made; the last repeats
 
-# A process that is stopped, or a machine that is gone, must not keep its locks: the server ends its session.
+# A process that is stopped, or a machine that is gone, must not keep its locks: the server ends its session. It does so
+# neither in the middle of a pipeline, nor when the client takes no more of an answer: a session is not idle then, and
+# `statement_timeout` does not count. So other processes look for such sessions, and end them.
+STALL = timedelta(seconds=10)
+STALLED = """SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+            AND classid = ?::bigint::oid AND objid = ?::bigint::oid
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+        AND usename = current_user AND xact_start IS NOT NULL AND wait_event_type = 'Client'
+        AND state_change < clock_timestamp() - ?::bigint * INTERVAL '1 millisecond'"""
 SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",
-    "lock_timeout": "30s",
+    "lock_timeout": "10s",
     "statement_timeout": "0",
     "default_transaction_isolation": "read committed",
     "client_min_messages": "warning",
@@ -97,6 +112,14 @@ class _Connection(psycopg.Connection[Any]):
         self.transactions = 0
 
 
+def end_stalled(tx: Tx, dialect: Dialect) -> None:
+    """End the sessions of this queue that keep the server waiting for their client in the middle of a transaction."""
+    key = dialect.lock_key(SESSIONS)
+    milliseconds = STALL // timedelta(milliseconds=1)
+    for pid, _ in tx.query(STALLED, (key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF, milliseconds)):
+        log.warning("ended the session of a process that stands still in a transaction (PostgreSQL's process %d)", pid)
+
+
 def forget_commits(tx: Tx) -> None:
     """Drop the marks of connections that are long gone."""
     tx.execute(FORGET)
@@ -114,7 +137,7 @@ class Engine:
             max_size=connections,
             open=False,
             connection_class=_Connection,
-            configure=_configure,
+            configure=self._configure,
             reconnect_timeout=0,  # its own tries come ever later, and may be as long in coming as the server was away
             kwargs={"autocommit": True, "prepare_threshold": 2},
             name=f"moxlib {where}",
@@ -157,14 +180,20 @@ class Engine:
         running.add_done_callback(self._running.discard)
         return await running
 
-    def transact(self, operation: Callable[[Tx], T], *, pipelined: bool = True) -> T:
-        """Run an operation in a transaction, in this thread; pipelined unless it had better copy many rows."""
+    def transact(self, operation: Callable[[Tx], T]) -> T:
+        """Run an operation in a transaction, in this thread."""
         deadline = time.monotonic() + PATIENCE
-        conflicts = 0
+        conflicts = locked = 0
         while True:
             connection = self._take(deadline)
             try:
-                return self._once(connection, operation, deadline, pipelined=pipelined)
+                return self._once(connection, operation, deadline)
+            except errors.LockNotAvailable as error:
+                locked += 1
+                if locked == LOCK_WAITS:
+                    raise storage_error(error, self._where) from error
+                self._end_stalled(connection)
+                deadline = time.monotonic() + PATIENCE
             except psycopg.Error as error:
                 again = is_lost(connection, error)
                 if not again and is_conflict(error):
@@ -177,13 +206,13 @@ class Engine:
             finally:
                 self._pool.putconn(connection)  # which replaces it if it is broken
 
-    def _once(self, connection: _Connection, operation: Callable[[Tx], T], deadline: float, *, pipelined: bool) -> T:
+    def _once(self, connection: _Connection, operation: Callable[[Tx], T], deadline: float) -> T:
         committing = False
         tx = PostgresTx(SyncStatements(connection), self._dialect)
         result: Any = None  # until the operation has returned
         commit: Commit | None = None
         try:
-            with connection.pipeline() if pipelined else nullcontext() as pipeline:
+            with connection.pipeline() as pipeline:
                 tx = PostgresTx(SyncStatements(connection, pipeline), self._dialect)
                 connection.execute("BEGIN")
                 result = operation(tx)
@@ -258,6 +287,15 @@ class Engine:
         with self._lent(time.monotonic() + PATIENCE) as connection:
             yield connection
 
+    def _configure(self, connection: _Connection) -> None:
+        connection.execute(SET, (list(SETTINGS), list(SETTINGS.values())))
+        connection.execute(SYNCHRONOUS)
+        connection.execute("SELECT pg_advisory_lock_shared(%s)", (self._dialect.lock_key(SESSIONS),))
+
+    def _end_stalled(self, connection: _Connection) -> None:
+        with suppress(psycopg.Error):  # what is tried again will tell
+            end_stalled(PostgresTx(SyncStatements(connection), self._dialect), self._dialect)
+
     def _take(self, deadline: float) -> _Connection:
         tries = 0
         while True:
@@ -286,18 +324,18 @@ def _mark(tx: PostgresTx, connection: _Connection) -> Commit | None:
     return commit
 
 
-def _configure(connection: "psycopg.Connection[Any]") -> None:
-    connection.execute(SET, (list(SETTINGS), list(SETTINGS.values())))
-    connection.execute(SYNCHRONOUS)
-
-
 class Inserter:
-    """One thread that takes all that waits into each transaction, so that many callers share one commit."""
+    """One thread that takes all that waits into each transaction, so that many callers share one commit.
+
+    What is asked for in one turn of the event loop is handed over at its end: a thread that is woken for the first of
+    it would take the interpreter's lock from the loop in the midst of the others.
+    """
 
     def __init__(self, engine: Engine, operation: Callable[[Tx, list[A]], Sequence[R]], name: str) -> None:
         self._engine = engine
         self._operation: Callable[[Tx, list[Any]], Sequence[Any]] = operation
-        self._line: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._gathered: list[Waiting] = []
+        self._line: queue.SimpleQueue[Sequence[Waiting] | None] = queue.SimpleQueue()
         self._closed = False
         self._ended: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._work, name=f"moxlib inserter {name}", daemon=True)
@@ -310,9 +348,18 @@ class Inserter:
         """
         if self._closed:
             raise QueueClosed("the queue is closed")
-        waiting = Waiting(argument, asyncio.get_running_loop())
-        self._line.put(waiting)
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(argument, loop)
+        self._gathered.append(waiting)
+        if len(self._gathered) == 1:
+            loop.call_soon(self._send)
         return await waiting.future
+
+    def _send(self) -> None:
+        """Hand over what was gathered in this turn of the event loop."""
+        if self._gathered:
+            self._line.put(self._gathered)
+            self._gathered = []
 
     async def close(self) -> None:
         """Run what waits, then end. Idempotent."""
@@ -322,6 +369,7 @@ class Inserter:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         self._ended = lambda: loop.call_soon_threadsafe(ended.set)
+        self._send()
         self._line.put(None)
         await ended.wait()
         self._thread.join()
@@ -329,8 +377,10 @@ class Inserter:
     def _work(self) -> None:
         open_ = True
         while open_:
-            batch, open_ = take_waiting(self._line, MAX_BATCH)
-            if batch:
+            turns, open_ = take_waiting(self._line, MAX_BATCH)
+            waiting = [one for turn in turns for one in turn]
+            for start in range(0, len(waiting), MAX_BATCH):
+                batch = waiting[start : start + MAX_BATCH]
                 self._insert(batch)
                 answer(batch)
         self._ended()
@@ -338,8 +388,7 @@ class Inserter:
     def _insert(self, batch: list[Waiting]) -> None:
         arguments = [waiting.argument for waiting in batch]
         try:
-            copies = len(batch) >= COPY_ROWS
-            results = self._engine.transact(lambda tx: self._operation(tx, arguments), pipelined=not copies)
+            results = self._engine.transact(lambda tx: self._operation(tx, arguments))
         except BaseException as error:  # noqa: BLE001 - each caller gets its own
             if len(batch) == 1 or isinstance(error, StorageUnavailable):  # then alone they would fare no better
                 for waiting in batch:

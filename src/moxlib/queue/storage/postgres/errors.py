@@ -20,7 +20,7 @@ _CLASSES: dict[str, tuple[type[StorageError], str]] = {
     "42501": (StorageReadOnly, "the database's permissions forbid it"),
     "42": (StorageDamaged, "the queue's tables are not as they should be"),
     "55P03": (StorageBusy, "another transaction kept a lock for too long"),
-    "40": (StorageBusy, "other transactions were in the way, again and again"),
+    "40": (StorageBusy, "other transactions were in the way"),
     "58": (StorageDamaged, "the database server's disk reported an error"),
     "XX": (StorageDamaged, "the database is damaged"),
 }

@@ -56,7 +56,9 @@ def migrate(connection: psycopg.Connection[Any], dialect: Dialect, steps: tuple[
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (dialect.lock_key("migrate"),))
         if not cursor.execute("SELECT to_regnamespace(%s)::oid", (schema,)).fetchone()[0]:  # type: ignore[index]
             cursor.execute(f'CREATE SCHEMA "{schema}"'.encode())  # its name was checked
-        cursor.execute(dialect("CREATE TABLE IF NOT EXISTS moxlib_schema (version INTEGER NOT NULL)"))
+        # Only where it is missing: who works with the tables need not be one who may make them.
+        if not cursor.execute("SELECT to_regclass(%s)::oid", (f"{schema}.moxlib_schema",)).fetchone()[0]:  # type: ignore[index]
+            cursor.execute(dialect("CREATE TABLE moxlib_schema (version INTEGER NOT NULL)"))
         found = cursor.execute(dialect("SELECT version FROM moxlib_schema")).fetchone()
         version: int = found[0] if found else 0
         if version > len(steps):

@@ -1,7 +1,8 @@
 """`Storage` on PostgreSQL: the shared operations, run by a PostgreSQL engine."""
 
+import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from moxlib.queue.storage.content import Spool
 from moxlib.queue.storage.operations import insert
 from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.operations.workers import free_slots
-from moxlib.queue.storage.postgres.engine import Doubt, Engine, Inserter, forget_commits
+from moxlib.queue.storage.postgres.engine import Doubt, Engine, Inserter, end_stalled, forget_commits
 from moxlib.queue.storage.postgres.errors import storage_error
 from moxlib.queue.storage.postgres.listen import listen
 from moxlib.queue.storage.postgres.schema import OLDEST, check_schema_name, migrate, migrations
@@ -49,6 +50,7 @@ class PostgresStorage(OperationStorage):
         self._insert = partial(insert.insert_all, drop_file=self._drop_file)
         self._engine: Engine | None = None
         self._inserter: Inserter | None = None
+        self._may_wait = asyncio.Semaphore(1)  # made anew when it is opened, for the event loop of then
         self._queue_id = ""
         self._doubts: dict[int, Doubt] = {}
 
@@ -67,6 +69,7 @@ class PostgresStorage(OperationStorage):
             await engine.close()
             raise
         self._engine = engine
+        self._may_wait = asyncio.Semaphore(max(1, self._connections - 1))
         self._inserter = Inserter(engine, self._insert, self._where)
 
     async def close(self) -> None:
@@ -111,14 +114,22 @@ class PostgresStorage(OperationStorage):
         """Store a submission.
 
         One that may have to wait (for another transaction with the same idempotency key, or for its own large content)
-        has a transaction to itself, so that others do not wait with it.
+        has a transaction to itself, so that others do not wait with it. Those with keys leave one connection free: they
+        may all wait for the same slow transaction of the application's.
         """
         if self._inserter is None:
             raise QueueClosed("the queue is not open")
         if submission.idempotency is None and submission.content.spool is None:
             receipts: tuple[Submission, ...] = await self._inserter.run(submission)
             return receipts
-        return await self._write(partial(self._insert_one, submission=submission))
+        inserting = partial(self._insert_one, submission=submission)
+        if submission.idempotency is None:
+            return await self._write(inserting)
+        places = self._may_wait
+        await places.acquire()
+        writing = asyncio.ensure_future(self._write(inserting))
+        writing.add_done_callback(lambda _: places.release())
+        return await asyncio.shield(writing)  # who gives up waiting does not end it
 
     async def insert_within(
         self, connection: object, submission: NewSubmission, *, run: RunBlocking | None = None
@@ -162,6 +173,11 @@ class PostgresStorage(OperationStorage):
         except Doubt as error:
             self._doubts[worker] = error
             raise
+
+    async def renew(self, worker: int, *, now: datetime, lease: timedelta) -> bool:
+        """Extend the worker's lease; before that, see that nobody who stands still is in the way."""
+        await self._read(partial(end_stalled, dialect=self._dialect))
+        return await super().renew(worker, now=now, lease=lease)
 
     async def _give_slots_back(self, worker: int, found: ClaimResult, request: ClaimRequest) -> None:
         """Do what a call asks for besides claiming, where an earlier one has claimed."""

@@ -9,11 +9,12 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from moxlib.queue.storage.callers import Ask
+from moxlib.queue.storage.postgres.arrays import bulk_insert, bulk_params
 from moxlib.queue.storage.tx import Row, Statement, Value, insert_sql
 
-__all__ = ["COPY_ROWS", "AsyncStatements", "Dialect", "PostgresTx", "Statements", "SyncStatements"]
+__all__ = ["AsyncStatements", "Dialect", "PostgresTx", "Statements", "SyncStatements"]
 
-COPY_ROWS = 8  # rows from which on COPY is worth a round trip of its own
+BULK_ROWS = 3  # rows from which on one statement for all is cheaper than one for each
 
 ASSIGNED_XID = "SELECT pg_current_xact_id_if_assigned()::text"
 XID = "SELECT pg_current_xact_id()::text"
@@ -70,10 +71,6 @@ class Statements(Protocol):
         """Run one for each of the rows. In a pipeline, nothing is waited for: the next that returns something tells."""
         ...
 
-    def copy(self, sql: bytes, types: Sequence[str], rows: Sequence[Sequence[Value]]) -> bool:
-        """Run a COPY FROM STDIN in binary form; False, and nothing was done, where that cannot be."""
-        ...
-
 
 class SyncStatements:
     """On a `psycopg.Connection`, whatever its factories are.
@@ -117,16 +114,6 @@ class SyncStatements:
         """Run one for each of the rows."""
         self._cursor().executemany(sql, rows)
 
-    def copy(self, sql: bytes, types: Sequence[str], rows: Sequence[Sequence[Value]]) -> bool:
-        """Run a COPY, which a pipeline does not allow."""
-        if self._pipeline is not None:
-            return False
-        with self._cursor().copy(sql) as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
-        return True
-
 
 class AsyncStatements:
     """On a `psycopg.AsyncConnection`, asked through the event loop from a thread."""
@@ -157,10 +144,6 @@ class AsyncStatements:
     def executemany(self, sql: bytes, rows: Sequence[Sequence[Value]]) -> None:
         """Run one for each of the rows."""
         self._ask(self._cursor().executemany(sql, rows))
-
-    def copy(self, sql: bytes, types: Sequence[str], rows: Sequence[Sequence[Value]]) -> bool:  # noqa: ARG002
-        """Do nothing: a caller submits one message at a time."""
-        return False
 
     async def _query(self, sql: bytes, params: Sequence[Value]) -> list[Row]:
         cursor = await self._cursor().execute(sql, params)
@@ -213,15 +196,13 @@ class PostgresTx:
             self._statements.executemany(self._dialect(sql), rows)
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
-        """Insert rows: many by COPY, which costs a fifth of the client's time for each."""
-        if not rows:
+        """Insert rows: a few by a statement each, many by one."""
+        if len(rows) < BULK_ROWS:
+            self.executemany(insert_sql(table, columns), rows)
             return
-        if len(rows) >= COPY_ROWS:
-            types = [self._dialect.types[table, column] for column in columns]
-            sql = self._dialect(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)")
-            if self._statements.copy(sql, types, rows):
-                return
-        self._statements.executemany(self._dialect(insert_sql(table, columns)), rows)
+        types = self._dialect.types
+        params = bulk_params(table, columns, types, rows)
+        self.executemany(bulk_insert(table, columns, types), [params])
 
     def query_together(self, *statements: Statement) -> list[list[Row]]:
         """Run several statements in one round trip, and ask for the transaction's id on the way."""
@@ -247,7 +228,7 @@ class PostgresTx:
         self.executemany("SELECT pg_advisory_xact_lock(?)", [(self._dialect.lock_key(what),)])
 
     def announce(self) -> None:
-        """Notify the workers that listen, unless others' wakes lie there that no claim has folded yet.
+        """Notify the workers that listen, unless others' wakes lie there that no claim has begun to fold.
 
         Then they were told of those, and the claim that folds them will look again. (Transactions that notify commit
         one after the other, which is why it is not done each time.) By the end of a lasting transaction, that claim
@@ -255,7 +236,7 @@ class PostgresTx:
         """
         sql = "SELECT pg_notify(?, '')"
         if not self._lasting:
-            sql += " WHERE NOT EXISTS (SELECT 1 FROM moxlib_wake)"
+            sql += " WHERE NOT EXISTS (SELECT 1 FROM moxlib_wake WHERE xmax = 0)"  # else a claim is just folding it
         self.executemany(sql, [(self._dialect.channel,)])
 
     def after_commit(self, action: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from moxlib.queue.errors import InvalidConnection
 from moxlib.queue.storage.callers import Ask, refuse
@@ -31,7 +31,7 @@ def joined(connection: object, dialect: Dialect, queue: str, ask: Ask | None = N
         ask: reaches the event loop of an async connection.
 
     Raises:
-        InvalidConnection: it is none, has no transaction and begins none, or leads elsewhere.
+        InvalidConnection: it is none, has no transaction and begins none, is in pipeline mode, or leads elsewhere.
     """
     statements: Statements
     if isinstance(connection, psycopg.Connection):
@@ -42,7 +42,8 @@ def joined(connection: object, dialect: Dialect, queue: str, ask: Ask | None = N
         raise refuse(connection, WANTED)
     _check_transaction(connection)
     try:
-        if connection.info.transaction_status == TransactionStatus.IDLE:
+        begun = connection.info.transaction_status == TransactionStatus.IDLE
+        if begun:
             statements.execute(b"SELECT 1", ())  # psycopg begins the transaction before it
         statements.execute(b"SAVEPOINT moxlib_submit", ())
         try:
@@ -50,15 +51,27 @@ def joined(connection: object, dialect: Dialect, queue: str, ask: Ask | None = N
             yield PostgresTx(statements, dialect, lasting=True)
         except BaseException:
             if not connection.closed:
-                statements.execute(b"ROLLBACK TO moxlib_submit", ())
-                statements.execute(b"RELEASE moxlib_submit", ())
+                _undo(statements, begun=begun)
             raise
         statements.execute(b"RELEASE moxlib_submit", ())
     except psycopg.Error as error:
         raise storage_error(error, NAME) from error
 
 
+def _undo(statements: Statements, *, begun: bool) -> None:
+    """Undo the submit; with it a transaction that was begun for it, for which nobody else would feel responsible."""
+    if begun:
+        statements.execute(b"ROLLBACK", ())
+    else:
+        statements.execute(b"ROLLBACK TO moxlib_submit", ())
+        statements.execute(b"RELEASE moxlib_submit", ())
+
+
 def _check_transaction(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> None:
+    if connection.pgconn.pipeline_status != PipelineStatus.OFF:  # in which no statement tells how many rows it changed
+        raise InvalidConnection(
+            "the connection is in pipeline mode: submit before `with connection.pipeline()`, or after"
+        )
     match connection.info.transaction_status:
         case TransactionStatus.INERROR:
             raise InvalidConnection("the connection's transaction has failed, and can only be rolled back")

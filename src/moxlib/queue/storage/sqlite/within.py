@@ -100,15 +100,24 @@ def joined(connection: Any, queue: str) -> Iterator[SQLiteTx]:
         try:
             yield SQLiteTx(cast("sqlite3.Connection", connection))
         except BaseException:
-            if connection.in_transaction:  # a full disk makes SQLite end it
-                connection.execute("ROLLBACK TO moxlib_submit")
-                connection.execute("RELEASE moxlib_submit")
+            _undo(connection, begun=begun)
             raise
         connection.execute("RELEASE moxlib_submit")
     except DATABASE_ERRORS as error:
         raise storage_error(error, NAME) from error
     finally:
         connection.row_factory, connection.text_factory = factories
+
+
+def _undo(connection: Any, *, begun: bool) -> None:
+    """Undo the submit; with it a transaction that was begun for it, which would keep others from writing."""
+    if not connection.in_transaction:  # a full disk makes SQLite end it
+        return
+    if begun:
+        connection.execute("ROLLBACK")
+    else:
+        connection.execute("ROLLBACK TO moxlib_submit")
+        connection.execute("RELEASE moxlib_submit")
 
 
 def _check_usable(connection: Any) -> None:

@@ -18,17 +18,17 @@ DECLARE
     gate CONSTANT BIGINT := 'moxlib_message_id'::regclass::oid::bigint | (1::bigint << 60);
     first BIGINT;
 BEGIN
-    PERFORM pg_advisory_lock(gate);
-    BEGIN
+    BEGIN  -- all of it in here: wherever it is canceled, the lock does not stay with the session
+        PERFORM pg_advisory_lock(gate);
         first := nextval('moxlib_message_id');
         IF count > 1 THEN
             PERFORM setval('moxlib_message_id', first + count - 1);
         END IF;
-    EXCEPTION WHEN OTHERS OR query_canceled THEN
         PERFORM pg_advisory_unlock(gate);
+    EXCEPTION WHEN OTHERS OR query_canceled THEN
+        PERFORM pg_advisory_unlock(gate);  -- warns if it was not had yet
         RAISE;
     END;
-    PERFORM pg_advisory_unlock(gate);
     RETURN first;
 END $$;
 
