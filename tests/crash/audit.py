@@ -112,9 +112,10 @@ class Said:
 
     intents: Mapping[str, Mapping[str, Any]]
     accepted: Mapping[str, list[int]]
-    refused: frozenset[str] = frozenset()
-    """For good: those that were accepted later, or about which nobody knows, aside."""
-    in_doubt: frozenset[str] = frozenset()
+    refused: Mapping[str, str]
+    """Not those that are tried again; and why."""
+    in_doubt: Mapping[str, str]
+    """Those that may be there all the same; and why."""
 
     @classmethod
     def of(cls, lines: Iterable[Line]) -> "Said":
@@ -122,14 +123,12 @@ class Said:
         told = list(lines)
         intents = {line["intent"]: line for line in told if "intent" in line}
         accepted = {line["accepted"]: line["ids"] for line in told if "accepted" in line}
-        refusals = [line for line in told if "refused" in line and not line["again"]]
-        in_doubt = {line["refused"] for line in refusals if line["in_doubt"]}
-        refused = {line["refused"] for line in refusals}
+        refusals = {line["refused"]: line for line in told if "refused" in line and not line["again"]}
         return cls(
             intents=intents,
             accepted=accepted,
-            refused=frozenset(refused - in_doubt - accepted.keys()),
-            in_doubt=frozenset(in_doubt - accepted.keys()),
+            refused={key: line["why"] for key, line in refusals.items() if not line["in_doubt"]},
+            in_doubt={key: line["why"] for key, line in refusals.items() if line["in_doubt"]},
         )
 
     @property
@@ -200,8 +199,8 @@ def _check_submissions(found: Tables, said: Said) -> None:
         assert len(present) == said.intents[key]["recipients"], f"{key} is there in part, or twice: {present}"
     for key, promised in said.accepted.items():
         assert ids.get(key) == promised, f"{key} was accepted as {promised} and is there as {ids.get(key)}"
-    for key in said.refused:
-        assert key not in ids, f"{key} was refused, and is there as {ids[key]}"
+    for key, why in said.refused.items():
+        assert key not in ids, f"{key} was refused, and is there as {ids[key]}: {why}"
     for key, sha256 in found.rows("""SELECT s.message_id, c.sha256 FROM moxlib_submission s
         JOIN moxlib_content c ON c.submission = s.id"""):
         assert sha256.hex() == said.intents[key]["sha256"], f"{key} has another content"

@@ -37,7 +37,14 @@ MAIL = b"From: s@here.example\r\nTo: a@one.example\r\nDate: x\r\nMessage-ID: <1@
 LARGE = MAIL + (b"y" * 76 + b"\r\n") * 1000
 COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"  # the server's answer (CommandComplete)
 
-Cut = Literal["before", "after"]
+# What a server says that is told to stop.
+FAREWELL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+ENDING = b"E" + struct.pack("!I", 4 + len(FAREWELL)) + FAREWELL
+
+Cut = Literal["before", "after", "half", "farewell"]
+"""Where a connection is cut: before the server is asked to commit; before its answer arrives; after half of that, which
+is without the end of the pipeline; or there, with the server's farewell."""
+CUTS: tuple[Cut, ...] = ("before", "after", "half", "farewell")
 
 
 class Proxy:
@@ -112,8 +119,10 @@ class Proxy:
                         data = b""
                     asked = source is client and commits.asked_by(data)
                     answered = source is server and COMMITTED in data
-                    if (asked and self._is_cut("before")) or (answered and self._is_cut("after")):
+                    cut = self._cut_at(asked=asked, answered=answered)
+                    if cut is not None:
                         self._then()
+                        self._say_last(client, cut, data)
                         data = b""
                     if not data:
                         _hang_up(client, server)
@@ -121,13 +130,20 @@ class Proxy:
                     with suppress(OSError):
                         (server if source is client else client).sendall(data)
 
-    def _is_cut(self, cut: Cut) -> bool:
+    def _cut_at(self, *, asked: bool, answered: bool) -> Cut | None:
         with self._lock:
-            if self._cut != cut:
-                return False
+            cut = self._cut
+            if cut is None or not (asked if cut == "before" else answered):
+                return None
             self._cut = None
             self.cuts += 1
-            return True
+            return cut
+
+    def _say_last(self, client: socket.socket, cut: Cut, data: bytes) -> None:
+        if cut in ("half", "farewell"):
+            end = data.index(COMMITTED) + len(COMMITTED)
+            with suppress(OSError):
+                client.sendall(data[:end] + (ENDING if cut == "farewell" else b""))
 
 
 class Commits:
@@ -223,7 +239,7 @@ async def desk(proxy: Proxy, postgres_server: PostgresServer, postgres_schema: s
 
 
 @pytest.mark.parametrize("data", [MAIL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("cut", CUTS)
 async def test_a_submit_happens_once_however_its_commit_went(desk: Desk, proxy: Proxy, cut: Cut, data: bytes) -> None:
     proxy.arm(cut)
     id_ = await desk.submit(data)
@@ -233,7 +249,7 @@ async def test_a_submit_happens_once_however_its_commit_went(desk: Desk, proxy: 
     assert b"".join([chunk async for chunk in desk.queue.dump(id_)]) == data
 
 
-@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("cut", CUTS)
 async def test_many_submits_in_one_commit_happen_once_each(desk: Desk, proxy: Proxy, cut: Cut) -> None:
     proxy.arm(cut)
     ids = await asyncio.gather(*(desk.submit() for _ in range(50)))
@@ -317,7 +333,7 @@ async def test_a_submit_in_doubt_can_be_repeated_under_its_key(
 # claims
 
 
-@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("cut", CUTS)
 async def test_a_claim_happens_once_however_its_commit_went(desk: Desk, proxy: Proxy, cut: Cut) -> None:
     id_ = await desk.submit()
     worker = await desk.register()
@@ -377,7 +393,7 @@ def retire(message: Any, desk: Desk) -> Retire:
     return Retire(message=message, result=result, event=EventType.DELIVERED, keep_until=now + LEASE)
 
 
-@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("cut", CUTS)
 async def test_a_settlement_happens_once_and_nothing_is_called_lost(desk: Desk, proxy: Proxy, cut: Cut) -> None:
     id_ = await desk.submit()
     worker = await desk.register()

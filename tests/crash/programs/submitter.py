@@ -33,7 +33,8 @@ async def accepted(queue: Queue, mail: Mail, settings: Settings) -> tuple[Submis
             if not settings.patient:
                 raise
             seconds = time.monotonic() - began
-            say(refused=mail.key, again=settings.keyed, in_doubt=error.in_doubt, seconds=seconds)
+            why = f"{error!r} because of {error.__cause__!r}"
+            say(refused=mail.key, again=settings.keyed, in_doubt=error.in_doubt, seconds=seconds, why=why)
         if not settings.keyed:
             return ()
 

@@ -24,7 +24,7 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from moxlib.queue.errors import QueueClosed, StorageUnavailable
-from moxlib.queue.storage.postgres.errors import is_conflict, is_lost, storage_error
+from moxlib.queue.storage.postgres.errors import first_error, is_conflict, is_lost, storage_error
 from moxlib.queue.storage.postgres.tx import Dialect, PostgresTx, SyncStatements
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.storage.waiting import Waiting, answer, take_waiting
@@ -201,8 +201,9 @@ class Engine:
                     again = conflicts <= CONFLICTS
                 if not again or time.monotonic() > deadline + conflicts:
                     raise storage_error(error, self._where) from error
-            except _RolledBack:
-                continue
+            except _RolledBack as error:
+                if time.monotonic() > deadline:
+                    raise StorageUnavailable(f"{self._where}: the connection ended during a commit") from error
             finally:
                 self._pool.putconn(connection)  # which replaces it if it is broken
 
@@ -219,11 +220,15 @@ class Engine:
                 commit = _mark(tx, connection)
                 committing = True
                 connection.execute("COMMIT")
-        except BaseException as error:
-            if not (committing and isinstance(error, psycopg.Error) and is_lost(connection, error)):
+        except BaseException as raised:
+            error = first_error(raised)
+            if not (isinstance(error, psycopg.Error) and is_lost(connection, error)):
                 with suppress(psycopg.Error):  # then the connection is gone, and the transaction with it
                     connection.rollback()
-                raise
+                raise error from None
+            connection.close()  # it may not have noticed yet
+            if not committing:
+                raise error from None
             if commit is not None and not self.committed(commit, result, deadline):
                 raise _RolledBack from error
         for action in tx.actions:

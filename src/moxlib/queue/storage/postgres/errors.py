@@ -6,7 +6,7 @@ from psycopg import errors
 from moxlib.errors import StorageError
 from moxlib.queue.errors import StorageBusy, StorageDamaged, StorageFull, StorageReadOnly, StorageUnavailable
 
-__all__ = ["is_conflict", "is_lost", "storage_error"]
+__all__ = ["first_error", "is_conflict", "is_lost", "storage_error"]
 
 # By SQLSTATE, or its class (PostgreSQL's manual, appendix A).
 _CLASSES: dict[str, tuple[type[StorageError], str]] = {
@@ -27,11 +27,23 @@ _CLASSES: dict[str, tuple[type[StorageError], str]] = {
 
 
 def is_lost(connection: psycopg.Connection, error: psycopg.Error) -> bool:
-    """Say whether the connection is gone, so that another one may do what this one did not."""
+    """Say whether the connection is gone, so that another one may do what this one did not.
+
+    It is of no use either after an error that is not the server's.
+    """
     state = error.sqlstate or ""
     if isinstance(error, errors.QueryCanceled):
         return False
+    if not state and isinstance(error, psycopg.OperationalError):
+        return True
     return connection.closed or connection.broken or state.startswith(("08", "57P")) or state == "25P03"
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Return the error that led to others, of which psycopg raises the last when a pipeline ends."""
+    while isinstance(error, psycopg.Error) and isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error
 
 
 def is_conflict(error: psycopg.Error) -> bool:
