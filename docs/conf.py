@@ -31,7 +31,17 @@ napoleon_use_ivar = True
 # Names of the standard library and of dependencies appear in signatures. Links to their documentation would need their
 # inventories, hence a network, so they stay plain text. A name of moxlib's own that leads nowhere is still an error.
 nitpicky = True
-OTHERS = [*sorted(sys.stdlib_module_names), "aiofiles", "aiosmtpd", "cryptography", "django", "dns", "click", "rich"]
+OTHERS = [
+    *sorted(sys.stdlib_module_names),
+    "aiofiles",
+    "aiosmtpd",
+    "cryptography",
+    "django",
+    "dns",
+    "click",
+    "rich",
+    "typing_extensions",
+]
 nitpick_ignore_regex = [
     ("py:.*", rf"({'|'.join(OTHERS)})(\..*)?"),
     ("py:.*", rf"({'|'.join(dir(builtins))})"),

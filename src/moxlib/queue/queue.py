@@ -104,7 +104,7 @@ class Queue:
             transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, which
                 is faster in a process that only delivers, and stalls the loop for some milliseconds at a time.
             schema: PostgreSQL's: in which schema of the database the queue lies; "moxlib" by default.
-            connections: PostgreSQL's: how many to use at most, one for listening aside; 4 by default.
+            connections: PostgreSQL's: how many to use at most, one for listening aside; 4 by default, 2 at least.
 
         Raises:
             InputError: a URL that no engine knows, or an option of the other engine.

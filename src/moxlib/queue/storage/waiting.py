@@ -18,7 +18,7 @@ class Waiting:
 
     def __init__(self, argument: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.argument: Any = argument
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None

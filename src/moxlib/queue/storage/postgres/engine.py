@@ -222,12 +222,15 @@ class Engine:
                 connection.execute("COMMIT")
         except BaseException as raised:
             error = first_error(raised)
-            if not (isinstance(error, psycopg.Error) and is_lost(connection, error)):
+            lost = isinstance(error, psycopg.Error) and is_lost(connection, error)
+            if lost:
+                connection.close()  # it may not have noticed yet
+            else:
                 with suppress(psycopg.Error):  # then the connection is gone, and the transaction with it
                     connection.rollback()
-                raise error from None
-            connection.close()  # it may not have noticed yet
-            if not committing:
+            if not (lost and committing):
+                if error is raised:
+                    raise
                 raise error from None
             if commit is not None and not self.committed(commit, result, deadline):
                 raise _RolledBack from error

@@ -31,13 +31,15 @@ __all__ = ["PostgresStorage"]
 
 T = TypeVar("T")
 
+MIN_CONNECTIONS = 2  # one for submits that may have to wait for a transaction of the application's, one for the others
+
 
 class PostgresStorage(OperationStorage):
     """One queue in one schema of a PostgreSQL database; any number of processes may use it at the same time."""
 
     def __init__(self, conninfo: str, *, schema: str = "moxlib", connections: int = 4) -> None:
-        if connections < 1:
-            raise InputError("a queue on PostgreSQL needs at least one connection")
+        if connections < MIN_CONNECTIONS:
+            raise InputError(f"a queue on PostgreSQL needs at least {MIN_CONNECTIONS} connections, not {connections}")
         try:
             given = conninfo_to_dict(conninfo)
         except psycopg.Error as error:

@@ -27,8 +27,8 @@ class Dialect:
     """Turns the shared SQL into PostgreSQL's, in one schema. Each text is turned once."""
 
     def __init__(self, schema: str) -> None:
-        self.schema = schema
-        self.channel = f"moxlib.{schema}"
+        self.schema: str = schema
+        self.channel: str = f"moxlib.{schema}"
         """What is notified when something may be due."""
         self.types: Mapping[tuple[str, str], str] = {}
         """The type of each column, by table and column; known once the queue is open."""
