@@ -108,8 +108,11 @@ def run_long(session: nox.Session, *pytest_args: str, **defaults: str) -> None:
 
 @nox.session(requires=["build"])
 def crash(session: nox.Session) -> None:
-    """Kill submitting and delivering processes MOXLIB_CRASH_ROUNDS times (500)."""
-    run_long(session, "-m", "crash", MOXLIB_CRASH_ROUNDS="500")
+    """Kill submitting and delivering processes MOXLIB_CRASH_ROUNDS times (500), on each engine.
+
+    And, with nobody killed, deliver MOXLIB_CRASH_MESSAGES (20,000) from several processes exactly once.
+    """
+    run_long(session, "-m", "crash", MOXLIB_CRASH_ROUNDS="500", MOXLIB_CRASH_MESSAGES="20000")
 
 
 @nox.session(requires=["build"])

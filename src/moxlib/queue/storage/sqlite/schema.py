@@ -1,7 +1,9 @@
 """Opening the database file: its pragmas, its permissions, its numbered migrations."""
 
 import os
+import random
 import sqlite3
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> s
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         else:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")  # an accepted message survives power loss
             connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
@@ -64,6 +66,23 @@ def connect(path: Path, *, read_only: bool = False, busy_ms: int = BUSY_MS) -> s
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Have the file written ahead, if it is not yet; wait for others who are at it.
+
+    SQLite itself does not wait here: two who change the mode of a new file would wait for each other.
+    """
+    deadline = time.monotonic() + OPEN_BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.0005, 0.005))
+        else:
+            return
 
 
 def _contains(text: str, part: str) -> bool:
