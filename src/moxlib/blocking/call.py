@@ -6,10 +6,11 @@ in it. A holding is a call that pauses inside an `async with` until it is releas
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
-from queue import SimpleQueue
+from contextlib import AbstractAsyncContextManager, suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -23,6 +24,8 @@ __all__ = ["Call", "Holding"]
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+SIGNAL_SECONDS = 0.5  # how long a signal may go unnoticed that comes just before the main thread begins to wait
 
 Letter: TypeAlias = Callable[[], None] | Literal["paused", "done"]
 """What the loop has to say to a thread that waits: to run something, to go on, or that the coroutine has ended."""
@@ -106,13 +109,20 @@ class Call(Generic[T]):
 
     def _serve(self) -> None:
         while not self._done:
-            letter = self._letters.get()
+            letter = self._next_letter()
             if letter == "paused":
                 return
             if letter == "done":
                 self._done = True
             else:
                 letter()
+
+    def _next_letter(self) -> Letter:
+        if threading.current_thread() is not threading.main_thread():
+            return self._letters.get()
+        while True:  # a signal that comes in the moment before the waiting begins does not end it
+            with suppress(Empty):
+                return self._letters.get(timeout=SIGNAL_SECONDS)
 
     # in the loop
 
