@@ -1,7 +1,6 @@
 """The queue's schema in a PostgreSQL database: its name, its numbered migrations."""
 
 import re
-from importlib.resources import files
 from typing import Any
 
 import psycopg
@@ -9,6 +8,7 @@ from psycopg.rows import tuple_row
 
 from moxlib.errors import InputError
 from moxlib.queue.errors import SchemaTooNew
+from moxlib.queue.storage.migrations import numbered
 from moxlib.queue.storage.postgres.tx import Dialect
 
 __all__ = ["OLDEST", "check_schema_name", "migrate", "migrations"]
@@ -37,12 +37,7 @@ def check_schema_name(name: str) -> str:
 
 def migrations() -> tuple[str, ...]:
     """Return the migrations' SQL in order; the schema's version is how many of them were applied."""
-    directory = files("moxlib.queue.storage.postgres") / "migrations"
-    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith(".sql"))
-    for number, name in enumerate(names, 1):
-        if int(name.split("_")[0]) != number:
-            raise AssertionError(f"migration {name} should have number {number}")
-    return tuple((directory / name).read_text(encoding="utf-8") for name in names)
+    return numbered("moxlib.queue.storage.postgres")
 
 
 def migrate(connection: psycopg.Connection[Any], dialect: Dialect, steps: tuple[str, ...]) -> str:

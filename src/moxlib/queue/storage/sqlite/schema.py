@@ -4,11 +4,11 @@ import os
 import random
 import sqlite3
 import time
-from importlib.resources import files
 from pathlib import Path
 
 from moxlib.moxio import is_storage_space, sync_dir
 from moxlib.queue.errors import SchemaTooNew, StorageFull, StorageReadOnly
+from moxlib.queue.storage.migrations import numbered
 from moxlib.queue.storage.sqlite.errors import is_busy
 
 __all__ = ["OPEN_BUSY_MS", "connect", "create_file", "migrate", "migrations"]
@@ -91,12 +91,7 @@ def _contains(text: str, part: str) -> bool:
 
 def migrations() -> tuple[str, ...]:
     """Return the migrations' SQL in order; the schema's version is how many of them were applied."""
-    directory = files("moxlib.queue.storage.sqlite") / "migrations"
-    names = sorted(entry.name for entry in directory.iterdir() if entry.name.endswith(".sql"))
-    for number, name in enumerate(names, 1):
-        if int(name.split("_")[0]) != number:
-            raise AssertionError(f"migration {name} should have number {number}")
-    return tuple((directory / name).read_text(encoding="utf-8") for name in names)
+    return numbered("moxlib.queue.storage.sqlite")
 
 
 def migrate(connection: sqlite3.Connection, steps: tuple[str, ...]) -> None:
