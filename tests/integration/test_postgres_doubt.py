@@ -58,6 +58,7 @@ class Proxy:
         self._cut: Cut | None = None
         self._then: Callable[[], None] = lambda: None
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._cutting: tuple[socket.socket, socket.socket] | None = None
         self.open = True
         """Whether it lets new connections through."""
         self.cuts = 0
@@ -70,10 +71,13 @@ class Proxy:
             self._cut, self._then = cut, then
 
     def shut(self) -> None:
-        """Cut all connections, and let nobody through any more."""
-        self.open = False
+        """Cut all connections, and let nobody through any more; last the one whose commit was cut.
+
+        Its client would else ask on another one that is still there, and have its answer.
+        """
         with self._lock:
-            pairs = list(self._pairs)
+            self.open = False
+            pairs = sorted(self._pairs, key=lambda pair: pair == self._cutting)
         for pair in pairs:
             _hang_up(*pair)
 
@@ -101,6 +105,8 @@ class Proxy:
             server = socket.create_connection(("127.0.0.1", self._server_port))
             with self._lock:
                 self._pairs.append((client, server))
+                if not self.open:  # shut in between
+                    _hang_up(client, server)
             thread = threading.Thread(target=self._pass_on, args=(client, server))
             self._threads.append(thread)
             thread.start()
@@ -121,6 +127,7 @@ class Proxy:
                     answered = source is server and COMMITTED in data
                     cut = self._cut_at(asked=asked, answered=answered)
                     if cut is not None:
+                        self._cutting = (client, server)
                         self._then()
                         self._say_last(client, cut, data)
                         data = b""

@@ -177,8 +177,13 @@ class Engine:
             raise QueueClosed("the queue is closed")
         running = asyncio.get_running_loop().run_in_executor(self._threads, function)
         self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        return await running
+        running.add_done_callback(self._ended)
+        return await asyncio.shield(running)  # who gives up waiting does not keep it from being begun
+
+    def _ended(self, running: "asyncio.Future[Any]") -> None:
+        self._running.discard(running)
+        if not running.cancelled():
+            running.exception()  # looked at: whoever has given up waiting does not
 
     def transact(self, operation: Callable[[Tx], T]) -> T:
         """Run an operation in a transaction, in this thread."""

@@ -14,6 +14,7 @@ from moxlib.queue.storage.tx import Row, Value
 __all__ = ["AioSQLiteConnection", "is_aiosqlite", "joined"]
 
 WANTED = "an SQLite connection (sqlite3, aiosqlite, or SQLAlchemy with one of them)"
+LOCK = "UPDATE main.moxlib_queue SET id = id WHERE 0"  # changes nothing, but has the transaction write from now on
 QUEUE = "SELECT id FROM main.moxlib_queue"
 NAME = "the caller's connection"  # to what an error is put down
 
@@ -145,6 +146,8 @@ def _begin(connection: Any) -> bool:
 
 def _check_queue(connection: Any, queue: str) -> None:
     try:
+        # Before anything is read: a transaction that first reads cannot write when another has written meanwhile.
+        connection.execute(LOCK)
         found = connection.execute(QUEUE).fetchall()
     except sqlite3.OperationalError as error:
         if "no such table" not in str(error):
