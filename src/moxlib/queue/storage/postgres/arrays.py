@@ -1,6 +1,6 @@
 """Many rows in one statement: columns as arrays, which `unnest` makes rows of again.
 
-It costs a third of what a statement for each row does, on both sides, and unlike COPY it needs no round trips of its
+It costs the client a third of what a statement for each row does, and unlike COPY it needs no round trips of its
 own, so that a whole transaction is sent at once. Arrays are sent as text, which Python writes faster than any driver
 writes arrays. Bytes are not: those of all rows are sent as one, and each row cuts out its own.
 """
