@@ -1,7 +1,8 @@
 """Messages a second from a filled queue through SMTP to a local sink, with history and events kept.
 
 One domain and 200 domains, in SQLite and in PostgreSQL, beside smtplib and aiosmtplib that send the same messages with
-no queue at all, so that they neither read nor record anything.
+no queue at all, so that they neither read nor record anything. And the direct transport, with a resolver that knows all
+the domains, beside the one for a relay.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from benchmarks._options import Engine, Options
 from benchmarks._place import Place, places
 from benchmarks._report import Figure, compare
 from benchmarks._sink import Sink
-from moxlib.queue import Queue, SMTPTransport
+from moxlib.queue import DirectTransport, Queue, Shaping, ShapingRules, SMTPTransport
+from moxlib.testing import MockResolver
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from moxlib.queue import Transport
 
 COUNT = 5_000
 CONNECTIONS = 4
@@ -37,6 +41,13 @@ def figures(options: Options) -> Iterator[Figure]:
         with Sink() as sink, places(engine) as place:
             for domains in (1, 200):
                 yield compare(
+                    partial(drain, place, sink.port, domains, count, OPEN[engine], direct),
+                    {"relay": partial(drain, place, sink.port, domains, count, OPEN[engine], relay)},
+                    rounds=2 if options.quick else 5,
+                    name=f"drain direct, {engine}, {domains} domain{'s' if domains > 1 else ''}",
+                    unit="messages/s",
+                )
+                yield compare(
                     partial(drain, place, sink.port, domains, count, OPEN[engine]),
                     {
                         "smtplib": partial(send_with_smtplib, sink.port, domains, count),
@@ -48,15 +59,42 @@ def figures(options: Options) -> Iterator[Figure]:
                 )
 
 
-def drain(place: Place, port: int, domains: int, count: int, options: Mapping[str, Any]) -> float:
+def relay(port: int, _domains: int) -> Transport:
+    """Return the transport that hands everything to the sink."""
+    return SMTPTransport("127.0.0.1", port, security="none", max_connections=CONNECTIONS)
+
+
+def direct(port: int, domains: int) -> Transport:
+    """Return the transport that looks up each domain, of which all have the sink for their host."""
+    names = [f"d{number}.example" for number in range(domains)]
+    resolver = MockResolver(mx={name: [(10, "sink.example")] for name in names}, a={"sink.example": ["127.0.0.1"]})
+    shaping = ShapingRules(default=Shaping(max_connections=CONNECTIONS))
+    return DirectTransport(ehlo_name="client.example", resolver=resolver, mta_sts=None, port=port, shaping=shaping)
+
+
+def drain(
+    place: Place,
+    port: int,
+    domains: int,
+    count: int,
+    options: Mapping[str, Any],
+    make: Callable[[int, int], Transport] = relay,
+) -> float:
     """Fill a queue, then measure how fast one worker empties it; `options` are `Queue.open`'s for a worker."""
-    return asyncio.run(_drain(place, port, domains, count, options))
+    return asyncio.run(_drain(place, port, domains, count, options, make))
 
 
-async def _drain(place: Place, port: int, domains: int, count: int, options: Mapping[str, Any]) -> float:
+async def _drain(
+    place: Place,
+    port: int,
+    domains: int,
+    count: int,
+    options: Mapping[str, Any],
+    make: Callable[[int, int], Transport],
+) -> float:
     with place() as where:
         await fill(where, domains, count)
-        transport = SMTPTransport("127.0.0.1", port, security="none", max_connections=CONNECTIONS)
+        transport = make(port, domains)
         async with Queue.open(where, transports={"sink": transport}, **options) as queue:
             start = time.perf_counter()
             async with queue.worker() as worker:

@@ -40,6 +40,7 @@ CREATE TABLE moxlib_event (
     code integer NOT NULL,
     enhanced text NOT NULL,
     error text NOT NULL,
+    class text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 
@@ -79,6 +80,8 @@ CREATE TABLE moxlib_message (
     transport text,
     require_tls text NOT NULL,
     results text NOT NULL DEFAULT '[]'::text,
+    notify text NOT NULL DEFAULT ''::text,
+    orcpt text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 
@@ -114,6 +117,18 @@ CREATE TABLE moxlib_slot (
     PRIMARY KEY (destination, worker)
 );
 
+CREATE TABLE moxlib_sts_policy (
+    domain text NOT NULL,
+    record_id text NOT NULL,
+    policy_text text NOT NULL,
+    fetched bigint NOT NULL,
+    valid_until bigint NOT NULL,
+    checked bigint NOT NULL,
+    last_used bigint NOT NULL,
+    retry_at bigint,
+    PRIMARY KEY (domain)
+);
+
 CREATE TABLE moxlib_submission (
     id bigint NOT NULL,
     account text NOT NULL,
@@ -129,6 +144,9 @@ CREATE TABLE moxlib_submission (
     needs_smtputf8 integer NOT NULL,
     schedule text,
     extra text NOT NULL,
+    envid text NOT NULL DEFAULT ''::text,
+    ret text NOT NULL DEFAULT ''::text,
+    is_report integer NOT NULL DEFAULT 0,
     PRIMARY KEY (id)
 );
 
@@ -155,6 +173,10 @@ CREATE INDEX moxlib_message_owner ON moxlib_message USING btree (owner) WHERE (o
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot USING btree (worker);
+
+CREATE INDEX moxlib_sts_policy_checked ON moxlib_sts_policy USING btree (checked) WHERE (policy_text <> ''::text);
+
+CREATE INDEX moxlib_sts_policy_last_used ON moxlib_sts_policy USING btree (last_used);
 
 CREATE SEQUENCE moxlib_message_id;
 

@@ -12,6 +12,10 @@ CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
+CREATE INDEX moxlib_sts_policy_checked ON moxlib_sts_policy (checked) WHERE policy_text <> '';
+
+CREATE INDEX moxlib_sts_policy_last_used ON moxlib_sts_policy (last_used);
+
 CREATE TABLE moxlib_chunk (
     submission INTEGER NOT NULL,
     number INTEGER NOT NULL,
@@ -45,7 +49,7 @@ CREATE TABLE moxlib_event (
     code INTEGER NOT NULL,
     enhanced TEXT NOT NULL,
     error TEXT NOT NULL
-);
+, class TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_hold_rule (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -82,7 +86,7 @@ CREATE TABLE moxlib_message (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'
-);
+, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_queue (
     id TEXT NOT NULL
@@ -117,6 +121,17 @@ CREATE TABLE moxlib_slot (
     PRIMARY KEY (destination, worker)
 ) WITHOUT ROWID;
 
+CREATE TABLE moxlib_sts_policy (
+    domain TEXT PRIMARY KEY,
+    record_id TEXT NOT NULL,
+    policy_text TEXT NOT NULL,
+    fetched INTEGER NOT NULL,
+    valid_until INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    last_used INTEGER NOT NULL,
+    retry_at INTEGER
+);
+
 CREATE TABLE moxlib_submission (
     id INTEGER PRIMARY KEY,
     account TEXT NOT NULL,
@@ -132,7 +147,7 @@ CREATE TABLE moxlib_submission (
     needs_smtputf8 INTEGER NOT NULL,
     schedule TEXT,
     extra TEXT NOT NULL
-);
+, envid TEXT NOT NULL DEFAULT '', ret TEXT NOT NULL DEFAULT '', is_report INTEGER NOT NULL DEFAULT 0);
 
 CREATE TABLE moxlib_worker (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

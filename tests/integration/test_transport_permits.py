@@ -7,6 +7,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from tests.integration.one_server import OneServer
 
 from moxlib.queue import DomainConfig, Message, Queue, QueueConfig, SMTPTransport, WorkerConfig
 from moxlib.queue.transport.pool import ConnectionPool, Pooled
@@ -53,7 +54,7 @@ class Desk:
 @asynccontextmanager
 async def running_pool(
     peer: SMTPPeer, clock: FakeClock | None = None, *, max_connections: int = 10, max_age: float = 300.0
-) -> AsyncIterator[ConnectionPool]:
+) -> AsyncIterator[OneServer]:
     clock = clock or FakeClock()
 
     async def connect() -> SMTPConnection:
@@ -61,11 +62,10 @@ async def running_pool(
             "127.0.0.1", peer.port, ehlo_name="client.example", tls=TLSMode.NONE, clock=clock
         )
 
-    pool = ConnectionPool(
-        connect, clock=clock, max_connections=max_connections, pipeline=3, max_idle=30.0, max_age=max_age
-    )
-    async with asyncio.timeout(GUARD), pool.running():
-        yield pool
+    pool = ConnectionPool(clock=clock, max_connections=max_connections, pipeline=3, max_idle=30.0, max_age=max_age)
+    server = OneServer(pool, connect)
+    async with asyncio.timeout(GUARD), server.running():
+        yield server
 
 
 async def turns(count: int = 20) -> None:
@@ -74,9 +74,7 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def waiting(
-    pool: ConnectionPool, desk: Desk, count: int = 1, *, fresh: bool = False
-) -> list[asyncio.Task[Pooled]]:
+async def waiting(pool: OneServer, desk: Desk, count: int = 1, *, fresh: bool = False) -> list[asyncio.Task[Pooled]]:
     """Return deliveries that have asked for a permit."""
     tasks = [asyncio.create_task(pool.acquire(desk.ask, fresh=fresh)) for _ in range(count)]
     await turns()

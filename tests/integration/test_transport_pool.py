@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.integration.one_server import OneServer
 
 from moxlib.errors import StateError
 from moxlib.queue.transport.pool import ConnectionPool, Pooled
@@ -24,18 +25,18 @@ async def running_pool(
     max_connections: int = 1,
     pipeline: int = 3,
     max_age: float = 300.0,
-) -> AsyncIterator[ConnectionPool]:
+) -> AsyncIterator[OneServer]:
     clock = clock or FakeClock()
     pool = ConnectionPool(
-        connect_to(peer, clock),
         clock=clock,
         max_connections=max_connections,
         pipeline=pipeline,
         max_idle=30.0,
         max_age=max_age,
     )
-    async with pool.running():
-        yield pool
+    server = OneServer(pool, connect_to(peer, clock))
+    async with server.running():
+        yield server
 
 
 def connect_to(peer: SMTPPeer, clock: FakeClock) -> Callable[[], Awaitable[SMTPConnection]]:
@@ -50,7 +51,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def waiting(pool: ConnectionPool, count: int) -> list[asyncio.Task[Pooled]]:
+def waiting(pool: OneServer, count: int) -> list[asyncio.Task[Pooled]]:
     return [asyncio.create_task(pool.acquire()) for _ in range(count)]
 
 
@@ -126,7 +127,7 @@ async def test_sharing_keeps_to_mailmax() -> None:
 async def test_who_waits_is_served_in_turn() -> None:
     order: list[int] = []
 
-    async def use(pool: ConnectionPool, number: int) -> None:
+    async def use(pool: OneServer, number: int) -> None:
         pooled = await pool.acquire()
         order.append(number)
         await pool.release(pooled)

@@ -32,6 +32,7 @@ from moxlib.queue import (
     SMTPTransport,
     SubmissionsTransport,
     SubmissionTransport,
+    Trace,
     Unknown,
 )
 from moxlib.queue.storage.content import ContentDirectory, MessageContent
@@ -205,7 +206,8 @@ async def test_starttls_with_a_verified_certificate(server_context: ssl.SSLConte
         async with transport.running():
             for _ in range(3):
                 outcome = await only(transport, delivery())
-                assert outcome == Delivered(code=250, text="kept", peer="127.0.0.1")
+                trace = Trace(tls="tls1.3 pkix")
+                assert outcome == Delivered(code=250, text="kept", peer="127.0.0.1", trace=trace)
     assert kept.contents == [BODY] * 3
     assert kept.connections == 1
 
@@ -632,9 +634,9 @@ async def test_mixed_outcomes_come_in_order() -> None:
             outcomes = await transport.deliver(delivery("gone@x", "b@x", "full@x", "old@x"))
     host = "127.0.0.1"
     assert outcomes == [
-        Failed(code=550, enhanced="5.1.1", text="RCPT TO: no such user", peer=host),
+        Failed(code=550, enhanced="5.1.1", text="RCPT TO: no such user", peer=host, command="RCPT TO"),
         Delivered(code=250, enhanced="2.0.0", text="accepted", peer=host),
-        Deferred(code=450, enhanced="4.2.2", text="RCPT TO: full", peer=host),
+        Deferred(code=450, enhanced="4.2.2", text="RCPT TO: full", peer=host, command="RCPT TO"),
         Delivered(code=250, enhanced="2.0.0", text="accepted", peer=host),
     ]
     assert len(peer.messages) == 1

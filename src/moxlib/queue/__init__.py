@@ -10,6 +10,8 @@ from moxlib._lazy import lazy_names
 if TYPE_CHECKING:
     from moxlib._clock import Clock, SystemClock
     from moxlib.queue.config import AccountConfig, DomainConfig, QueueConfig, WorkerConfig
+    from moxlib.queue.congestion import Concurrency
+    from moxlib.queue.dsn_request import DSNRequest, Notify, RecipientDSN
     from moxlib.queue.errors import (
         ContentDamaged,
         IdempotencyConflict,
@@ -31,20 +33,26 @@ if TYPE_CHECKING:
     from moxlib.queue.explain import Explanation, State
     from moxlib.queue.observer import NullObserver, Observer
     from moxlib.queue.queue import Queue
+    from moxlib.queue.reply_class import Classifier, ReplyClass, Rule, read_rules
     from moxlib.queue.routing import Route
     from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule
     from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+    from moxlib.queue.shaping import Shaping, ShapingChange, ShapingRules
+    from moxlib.queue.sources import Source, SourceSet
     from moxlib.queue.transport import (
+        AttachedTransport,
         Content,
         Delivery,
         FailTransport,
         ManagedTransport,
         Security,
+        Services,
         SMTPTransport,
         SubmissionsTransport,
         SubmissionTransport,
         Transport,
     )
+    from moxlib.queue.transport.direct import DirectTransport, IPFamily
     from moxlib.queue.types import (
         AttemptResult,
         Deferred,
@@ -59,20 +67,26 @@ if TYPE_CHECKING:
         ResultKind,
         Retired,
         Submission,
+        Trace,
         Unknown,
     )
 
 __all__ = [
     "MOX_SCHEDULE",
     "AccountConfig",
+    "AttachedTransport",
     "AttemptResult",
+    "Classifier",
     "Clock",
+    "Concurrency",
     "Content",
     "ContentDamaged",
     "Cursor",
+    "DSNRequest",
     "Deferred",
     "Delivered",
     "Delivery",
+    "DirectTransport",
     "DomainConfig",
     "Event",
     "EventType",
@@ -81,6 +95,7 @@ __all__ = [
     "Failed",
     "HistoryFilter",
     "HoldRule",
+    "IPFamily",
     "IdempotencyConflict",
     "InvalidConnection",
     "InvalidFilter",
@@ -90,6 +105,7 @@ __all__ = [
     "Message",
     "MessageFilter",
     "MessageTooLarge",
+    "Notify",
     "NullObserver",
     "Observer",
     "Outcome",
@@ -97,15 +113,24 @@ __all__ = [
     "Queue",
     "QueueClosed",
     "QueueConfig",
+    "RecipientDSN",
+    "ReplyClass",
     "RequireTLS",
     "ResultKind",
     "Retired",
     "RetrySchedule",
     "Route",
+    "Rule",
     "SMTPTransport",
     "SchemaTooNew",
     "Security",
+    "Services",
+    "Shaping",
+    "ShapingChange",
+    "ShapingRules",
     "Sort",
+    "Source",
+    "SourceSet",
     "State",
     "StorageBusy",
     "StorageDamaged",
@@ -117,10 +142,12 @@ __all__ = [
     "SubmissionsTransport",
     "SystemClock",
     "TooManyRecipients",
+    "Trace",
     "Transport",
     "Unknown",
     "UnknownTransport",
     "WorkerConfig",
+    "read_rules",
 ]
 
 _CONFIG = "AccountConfig DomainConfig QueueConfig WorkerConfig"
@@ -130,12 +157,12 @@ _ERRORS = (
     "StorageUnavailable TooManyRecipients UnknownTransport"
 )
 _TRANSPORT = (
-    "Content Delivery FailTransport ManagedTransport SMTPTransport Security SubmissionTransport SubmissionsTransport "
-    "Transport"
+    "AttachedTransport Content Delivery FailTransport ManagedTransport SMTPTransport Security Services "
+    "SubmissionTransport SubmissionsTransport Transport"
 )
 _TYPES = (
     "AttemptResult Deferred Delivered Event EventType Failed HoldRule Message Outcome RequireTLS ResultKind Retired "
-    "Submission Unknown"
+    "Submission Trace Unknown"
 )
 
 if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
@@ -145,12 +172,18 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("Clock", "SystemClock"), ".._clock"),
             **dict.fromkeys(_CONFIG.split(), ".config"),
             **dict.fromkeys(_ERRORS.split(), ".errors"),
+            **dict.fromkeys(("Classifier", "ReplyClass", "Rule", "read_rules"), ".reply_class"),
+            **dict.fromkeys(("DirectTransport", "IPFamily"), ".transport.direct"),
+            **dict.fromkeys(("Shaping", "ShapingChange", "ShapingRules"), ".shaping"),
+            **dict.fromkeys(("Source", "SourceSet"), ".sources"),
+            **dict.fromkeys(("DSNRequest", "Notify", "RecipientDSN"), ".dsn_request"),
             **dict.fromkeys(("Explanation", "State"), ".explain"),
             **dict.fromkeys(("NullObserver", "Observer"), ".observer"),
             **dict.fromkeys(("MOX_SCHEDULE", "RetrySchedule"), ".schedule"),
             **dict.fromkeys(("Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"), ".selection"),
             **dict.fromkeys(_TRANSPORT.split(), ".transport"),
             **dict.fromkeys(_TYPES.split(), ".types"),
+            "Concurrency": ".congestion",
             "Queue": ".queue",
             "Route": ".routing",
         },

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from moxlib.errors import InputError
 from moxlib.queue.limits import Rate
+from moxlib.queue.reply_class import Classifier
 from moxlib.queue.routing import Route
 from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule, ScheduleFunction
 
@@ -162,6 +163,8 @@ class QueueConfig:
     """The right-hand side of the Message-IDs that are added where one is missing."""
     add_missing_headers: bool = True
     """Add Date and Message-ID where they are missing (RFC 6409 8.2, 8.3)."""
+    classifier: Classifier | None = None
+    """Says what failures mean (`AttemptResult.reply_class`); None: `Classifier.default()`."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
 
     def __post_init__(self) -> None:

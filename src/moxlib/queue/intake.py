@@ -26,6 +26,7 @@ from moxlib.message import (
     serialize,
 )
 from moxlib.queue.config import QueueConfig, as_schedule
+from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import InvalidSchedule, InvalidSubmission, MessageTooLarge, TooManyRecipients
 from moxlib.queue.fingerprint import fingerprint, message_digest
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
@@ -65,6 +66,8 @@ class Options:
     require_tls: RequireTLS | None = None
     not_before: datetime | None = None
     idempotency_key: str | None = None
+    dsn: DSNRequest | None = None
+    is_report: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +132,11 @@ class _Given:
     recipients: Sequence[str] | None
     null_sender: bool
     """The caller said that there is no sender; a header that names none does not."""
+    dsn: DSNRequest
 
     @classmethod
     def of(cls, options: Options) -> "_Given":
-        return cls(options.sender, options.recipients, options.sender == "")
+        return cls(options.sender, options.recipients, options.sender == "", options.dsn or DSNRequest())
 
     @classmethod
     def of_message(cls, message: "EmailMessage[Any, Any]", options: Options) -> "_Given":
@@ -143,6 +147,7 @@ class _Given:
             sender if options.sender is None else options.sender,
             recipients if options.recipients is None else options.recipients,
             options.sender == "",
+            options.dsn or DSNRequest(),
         )
 
     def complete(self, header: HeaderFacts, config: QueueConfig) -> _Envelope:
@@ -163,9 +168,16 @@ class _Given:
         parsed = [_parse(text) for text in recipients]
         mail_from = _parse(sender) if sender else None
         unique = {str(address): address for address in parsed}
+        given = (
+            {str(address): text for text, address in zip(recipients, parsed, strict=True)}
+            if self.dsn.recipients
+            else {}
+        )
         return _Envelope(
             sender=mail_from,
-            recipients=tuple([_recipient(text, address) for text, address in unique.items()]),
+            recipients=tuple(
+                [_recipient(text, address, given.get(text, text), self.dsn) for text, address in unique.items()]
+            ),
             needs_smtputf8=any(a.needs_smtputf8 for a in parsed)
             or (mail_from is not None and mail_from.needs_smtputf8),
             strip_bcc=self.recipients is None,
@@ -249,11 +261,18 @@ def _domain(address: Address | SMTPPath) -> str:
     return address.domain.ascii if isinstance(address, Address) else str(address.host)
 
 
-def _recipient(text: str, address: Address | SMTPPath) -> NewRecipient:
+def _recipient(text: str, address: Address | SMTPPath, given: str, dsn: DSNRequest) -> NewRecipient:
+    """Return a recipient: `text` is its ASCII form, `given` what the caller wrote."""
     domain = _domain(address)
     if not domain:
         raise InvalidSubmission(f"{text!r} has no domain to send to: is an address in the header malformed?")
-    return NewRecipient(address=text, domain=domain, destination=domain)
+    return NewRecipient(
+        address=text,
+        domain=domain,
+        destination=domain,
+        notify=dsn.notify_for(given),
+        orcpt=dsn.orcpt_for(given),
+    )
 
 
 def _submission(
@@ -294,6 +313,9 @@ def _submission(
         schedule=schedule,
         extra=dict(options.extra or {}),
         idempotency=_idempotency(options, envelope, digest or content.sha256, config, now),
+        envid=options.dsn.envid if options.dsn is not None and options.dsn.envid else token(),
+        ret=options.dsn.ret if options.dsn is not None else "",
+        is_report=options.is_report,
     )
 
 
@@ -302,13 +324,17 @@ def _idempotency(
 ) -> Idempotency | None:
     if options.idempotency_key is None:
         return None
-    asked = [
+    asked: list[object] = [
         sorted((options.extra or {}).items()),
         None if options.schedule is None else str(options.schedule),
         options.max_attempts,
         options.transport,
         options.require_tls,
     ]
+    if options.dsn is not None or options.is_report:
+        dsn = options.dsn or DSNRequest()
+        wanted = [[recipient.notify, recipient.orcpt] for recipient in envelope.recipients]
+        asked += [dsn.ret, dsn.envid, wanted, options.is_report]
     found = fingerprint(
         digest,
         sender="" if envelope.sender is None else str(envelope.sender),

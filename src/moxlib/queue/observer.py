@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from moxlib.queue.types import AttemptResult, Message, NewSubmission, Submission
+from moxlib.tlsrpt import Result
 
 __all__ = ["NullObserver", "Observer"]
 
@@ -16,6 +17,13 @@ class Observer(Protocol):
 
     def attempted(self, message: Message, result: AttemptResult) -> None:
         """An attempt ended; its settlement is on its way to the disk."""
+        ...
+
+    def tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
+        """A direct delivery to a recipient domain learned something of TLS at its hosts, as RFC 8460 counts it.
+
+        Add up a day's (`moxlib.tlsrpt.merge`), and `moxlib.tlsrpt.render_report` makes the report of them.
+        """
         ...
 
     def lease_lost(self, worker: int, lost: int) -> None:
@@ -34,6 +42,9 @@ class NullObserver:
         """Ignore it."""
 
     def attempted(self, message: Message, result: AttemptResult) -> None:
+        """Ignore it."""
+
+    def tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
         """Ignore it."""
 
     def lease_lost(self, worker: int, lost: int) -> None:

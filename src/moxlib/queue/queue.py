@@ -15,6 +15,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_ip_domain
 from moxlib.errors import InputError, StateError
 from moxlib.queue.config import QueueConfig
+from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
 from moxlib.queue.intake import MessageSource, Options, prepare
@@ -156,7 +157,7 @@ class Queue:
 
     # submit
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - options by keyword; each is a fact about this one message
         self,
         message: MessageSource,
         *,
@@ -170,6 +171,8 @@ class Queue:
         require_tls: RequireTLS | None = None,
         not_before: datetime | None = None,
         idempotency_key: str | None = None,
+        dsn: DSNRequest | None = None,
+        is_report: bool = False,
         connection: object | None = None,
     ) -> tuple[Submission, ...]:
         """Put a message into the queue for one or many recipients. When this returns, it is on disk.
@@ -194,6 +197,10 @@ class Queue:
             not_before: no attempt before this time, at most 60 days ahead.
             idempotency_key: submitted again under the same key by the same account, the same message is queued once:
                 the first receipts come back, with `repeated` set. Kept for `QueueConfig.keep_idempotency_keys`.
+            dsn: when a notification of its delivery or failure is wanted, and what it has to say (RFC 3461). Each
+                message has an envelope identifier, of its own or from here.
+            is_report: it is a DMARC or TLS report, of whose own delivery none is made: it does not travel in clear
+                because TLS failed, and the observer hears nothing of its TLS.
             connection: a connection to the queue's own database in whose transaction to do it: `sqlite3.Connection`
                 (used in this thread), `psycopg.Connection`, `psycopg.AsyncConnection`, aiosqlite's, or a session or
                 connection of SQLAlchemy on one of these. Workers see the message after the commit; the observer does
@@ -223,6 +230,8 @@ class Queue:
             require_tls=require_tls,
             not_before=not_before,
             idempotency_key=idempotency_key,
+            dsn=dsn,
+            is_report=is_report,
             connection=connection,
         )
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Self
 
 from moxlib.queue.errors import InvalidFilter
+from moxlib.queue.reply_class import ReplyClass
 
 __all__ = [
     "NO_EXTRA",
@@ -32,6 +33,7 @@ __all__ = [
     "Retired",
     "StoredContent",
     "Submission",
+    "Trace",
     "Unknown",
 ]
 
@@ -53,6 +55,19 @@ class RequireTLS(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """How an attempt travelled, as far as a transport says."""
+
+    dialed: tuple[tuple[str, str], ...] = ()
+    """Host and address of each connection tried or used, in order: the next attempt takes other addresses by it."""
+    tls: str = ""
+    """What protected the connection: such as "tls1.3 dane"; "" for none, or where there was no connection."""
+
+
+NO_TRACE = Trace()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
     """The next server took responsibility for this recipient."""
 
@@ -60,6 +75,7 @@ class Delivered:
     enhanced: str = ""
     text: str = ""
     peer: str = ""
+    trace: Trace = NO_TRACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +87,9 @@ class Deferred:
     enhanced: str = ""
     peer: str = ""
     retry_after: timedelta | None = None
+    command: str = ""
+    """What the peer's reply answered, such as "RCPT TO"; "" where the failure was found here."""
+    trace: Trace = NO_TRACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +100,9 @@ class Failed:
     code: int = 0
     enhanced: str = ""
     peer: str = ""
+    command: str = ""
+    """What the peer's reply answered, such as "RCPT TO"; "" where the failure was found here."""
+    trace: Trace = NO_TRACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +111,7 @@ class Unknown:
 
     text: str
     peer: str = ""
+    trace: Trace = NO_TRACE
 
 
 Outcome = Delivered | Deferred | Failed | Unknown
@@ -127,6 +150,14 @@ class AttemptResult:
     transport: str = ""
     peer: str = ""
     """Host name or address of the server that answered, where there was one."""
+    command: str = ""
+    """What a refusal answered, such as "RCPT TO"; "" where the failure was found here, or there is none."""
+    reply_class: ReplyClass | None = None
+    """What a failure means, by its code and text; None for an attempt that did not fail."""
+    dialed: tuple[tuple[str, str], ...] = ()
+    """Host and address of each connection tried or used, in order."""
+    tls: str = ""
+    """What protected the connection, such as "tls1.3 dane"."""
 
     @property
     def summary(self) -> str:
@@ -174,6 +205,8 @@ class NewRecipient:
     """The recipient's domain in lower-case ASCII form; the literal for an IP address."""
     destination: str
     """The key under which deliveries are limited and taken in turn: the domain, unless configured otherwise."""
+    notify: str = ""
+    orcpt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +234,9 @@ class NewSubmission:
     """A schedule's text or its registered name; None for the configured one."""
     extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
     idempotency: Idempotency | None = None
+    envid: str = ""
+    ret: str = ""
+    is_report: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +289,20 @@ class Message:
     quarantine: str = ""
     """Why the content is known to be damaged; empty when nothing is known against it."""
     extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
+    envid: str = ""
+    """The envelope identifier (RFC 3461 4.4), by which DSNs of others are matched."""
+    ret: str = ""
+    """What a DSN is to return: "FULL", "HDRS", or "" as who writes it likes."""
+    notify: str = ""
+    """When a DSN is wanted, as in RCPT TO's NOTIFY: such as "FAILURE,DELAY"; "" by default."""
+    orcpt: str = ""
+    """The original recipient, as in RCPT TO's ORCPT: such as "rfc822;user@example.org"."""
+    is_report: bool = False
+    """It is a DMARC or TLS report: never sent without TLS only because TLS failed, and not reported about."""
+
+    def dialed(self, host: str) -> tuple[str, ...]:
+        """Return the addresses of a host that earlier attempts dialled, in order."""
+        return tuple(address for result in self.results for name, address in result.dialed if name == host)
 
 
 class EventType(StrEnum):
@@ -291,6 +341,7 @@ class Retired:
     transport: str | None = None
     schedule: str | None = None
     extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
+    envid: str = ""
 
     @property
     def success(self) -> bool:
@@ -313,6 +364,8 @@ class Event:
     code: int = 0
     enhanced: str = ""
     error: str = ""
+    reply_class: ReplyClass | None = None
+    """What a failure means; None for an event that is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

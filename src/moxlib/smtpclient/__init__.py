@@ -26,6 +26,24 @@ if TYPE_CHECKING:
         TLSFailed,
     )
     from moxlib.smtpclient.extensions import Extensions
+    from moxlib.smtpclient.gather import (
+        Addresses,
+        Hosts,
+        TLSARecords,
+        dane_applies,
+        gather_hosts,
+        gather_ips,
+        gather_tlsa,
+        tlsa_names,
+    )
+    from moxlib.smtpclient.gather_errors import (
+        GatherError,
+        LookupFailed,
+        NoAddresses,
+        NoHosts,
+        NoSuchDomain,
+        NullMX,
+    )
     from moxlib.smtpclient.login import Login
     from moxlib.smtpclient.parser import ReplyParser
     from moxlib.smtpclient.reply import Command, Reply
@@ -37,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accepted",
+    "Addresses",
     "AuthenticationFailed",
     "CannotCarry",
     "Command",
@@ -46,10 +65,17 @@ __all__ = [
     "Exchange",
     "ExtensionMissing",
     "Extensions",
+    "GatherError",
+    "Hosts",
     "InvalidContent",
     "Login",
+    "LookupFailed",
     "MessageTooLarge",
+    "NoAddresses",
+    "NoHosts",
+    "NoSuchDomain",
     "NotSent",
+    "NullMX",
     "ProtocolError",
     "RecipientResult",
     "Refused",
@@ -60,12 +86,18 @@ __all__ = [
     "SMTPConnection",
     "SMTPError",
     "Session",
+    "TLSARecords",
     "TLSFailed",
     "TLSInfo",
     "TLSMode",
     "Timeouts",
     "Transaction",
     "Unknown",
+    "dane_applies",
+    "gather_hosts",
+    "gather_ips",
+    "gather_tlsa",
+    "tlsa_names",
     "unverified_context",
     "verified_context",
 ]
@@ -74,6 +106,8 @@ _ERRORS = (
     "AuthenticationFailed CannotCarry CommandTimeout ConnectionLost ExtensionMissing InvalidContent MessageTooLarge "
     "ProtocolError ReplyError ResponseInjected SMTPError TLSFailed"
 )
+_GATHER = "Addresses Hosts TLSARecords dane_applies gather_hosts gather_ips gather_tlsa tlsa_names"
+_GATHER_ERRORS = "GatherError LookupFailed NoAddresses NoHosts NoSuchDomain NullMX"
 _RESULTS = "Accepted DeliveryResult NotSent RecipientResult Refused Unknown"
 _TLS = "TLSInfo TLSMode unverified_context verified_context"
 
@@ -82,6 +116,8 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
         __name__,
         {
             **dict.fromkeys(_ERRORS.split(), ".errors"),
+            **dict.fromkeys(_GATHER.split(), ".gather"),
+            **dict.fromkeys(_GATHER_ERRORS.split(), ".gather_errors"),
             **dict.fromkeys(_RESULTS.split(), ".result"),
             **dict.fromkeys(_TLS.split(), ".tls"),
             **dict.fromkeys(("Command", "Reply"), ".reply"),

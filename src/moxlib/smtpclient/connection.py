@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from moxlib._clock import Clock, SystemClock
-from moxlib.errors import InputError
+from moxlib.errors import InputError, MoxlibError
 from moxlib.moxio import tls_info
 from moxlib.sasl import Credentials
 from moxlib.smtpclient.errors import CommandTimeout, ConnectionLost, SMTPError, TLSFailed
@@ -19,7 +19,16 @@ from moxlib.smtpclient.reply import Command
 from moxlib.smtpclient.result import DeliveryResult
 from moxlib.smtpclient.session import Session
 from moxlib.smtpclient.timeouts import Timeouts
-from moxlib.smtpclient.tls import TLSInfo, TLSMode, channel_binding, is_verified, unverified_context, verified_context
+from moxlib.smtpclient.tls import (
+    CheckCertificates,
+    TLSInfo,
+    TLSMode,
+    channel_binding,
+    is_verified,
+    peer_chain,
+    unverified_context,
+    verified_context,
+)
 from moxlib.smtpclient.transaction import Transaction
 from moxlib.smtpclient.wire import BLOCK, Wire
 
@@ -39,8 +48,11 @@ class SMTPConnection:
     write as the one before it ends. Leaving the block says QUIT and closes.
     """
 
-    def __init__(self, wire: Wire, *, host: str, port: int) -> None:
+    def __init__(
+        self, wire: Wire, *, host: str, port: int, check_certificates: CheckCertificates | None = None
+    ) -> None:
         self._wire = wire
+        self._check_certificates = check_certificates
         self._session = wire.session
         self.host = host
         self.port = port
@@ -56,6 +68,7 @@ class SMTPConnection:
         tls: TLSMode = TLSMode.OPPORTUNISTIC,
         tls_context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
+        check_certificates: CheckCertificates | None = None,
         credentials: Credentials | None = None,
         local_address: str | None = None,
         family: socket.AddressFamily = socket.AF_UNSPEC,
@@ -73,6 +86,9 @@ class SMTPConnection:
                 that does not. Loading the system's authorities takes milliseconds: keep the context for many
                 connections.
             server_hostname: the name the certificate must have, and sent as SNI; `host` by default.
+            check_certificates: is given the certificates that the server sent, right after the handshake and before
+                anything else is said; what it raises as a `MoxlibError` ends the connection as `TLSFailed`. The
+                connection counts as verified if it returns. Nothing is checked where there is no TLS.
             credentials: to log in with, by the strongest mechanism both sides allow.
             local_address: the address to connect from.
             family: AF_INET or AF_INET6 to use only that.
@@ -93,7 +109,7 @@ class SMTPConnection:
             tls_context = unverified_context() if tls is TLSMode.OPPORTUNISTIC else verified_context()
         session = Session(ehlo_name, tls=tls is TLSMode.IMMEDIATE)
         wire = Wire(session, clock, timeouts)
-        connection = cls(wire, host=host, port=port)
+        connection = cls(wire, host=host, port=port, check_certificates=check_certificates)
         at_once = tls_context if tls is TLSMode.IMMEDIATE else None
         name = server_hostname if server_hostname is not None else host
         greeting = session.greet()  # before there is a connection: the server speaks as soon as there is one
@@ -170,11 +186,18 @@ class SMTPConnection:
     def _note_tls(self, context: ssl.SSLContext) -> None:
         connection = self._ssl_object()
         version, cipher = tls_info(connection)
+        by = ["pkix"] if is_verified(context) else []
+        if self._check_certificates is not None:
+            try:
+                by.append(self._check_certificates(peer_chain(connection)))
+            except MoxlibError as error:
+                raise TLSFailed(command=Command.TLS, reason=str(error)[:MAX_REASON], certificate=True) from error
         self._tls = TLSInfo(
             version=version,
             cipher=cipher,
-            verified=is_verified(context),
+            verified=bool(by),
             certificate=connection.getpeercert(binary_form=True),
+            by="+".join(by),
         )
 
     def _ssl_object(self) -> ssl.SSLObject:

@@ -1,10 +1,18 @@
 """TLS on an SMTP connection: when, with which context, and what was agreed."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Final, TypeAlias
 
-__all__ = ["TLSInfo", "TLSMode", "unverified_context", "verified_context"]
+__all__ = ["CheckCertificates", "TLSInfo", "TLSMode", "peer_chain", "unverified_context", "verified_context"]
+
+CheckCertificates: TypeAlias = Callable[[tuple[bytes, ...]], str]
+"""Checks what the peer sent, in DER, its own certificate first; returns what by, such as "dane", or raises."""
+
+MAX_CHAIN: Final = 20  # certificates: OpenSSL takes messages of 100 KiB, which may hold hundreds of small ones
+_DER: Final = 2  # _ssl.ENCODING_DER, which has no public name
 
 
 class TLSMode(Enum):
@@ -25,12 +33,15 @@ class TLSInfo:
         cipher: the IANA suite name, such as "tls_aes_128_gcm_sha256".
         verified: whether the peer's certificate was checked, and for its name.
         certificate: the peer's certificate in DER; None when it sent none.
+        by: what verified it: "pkix" (an authority that is known here), what `check_certificates` answered, such as
+            "dane", or both as "pkix+dane"; empty where nothing did.
     """
 
     version: str
     cipher: str
     verified: bool
     certificate: bytes | None
+    by: str = ""
 
 
 def verified_context() -> ssl.SSLContext:
@@ -52,6 +63,16 @@ def unverified_context() -> ssl.SSLContext:
 def is_verified(context: ssl.SSLContext) -> bool:
     """Return whether a handshake with `context` proves who the peer is."""
     return context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+
+
+def peer_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> tuple[bytes, ...]:
+    """Return the certificates that the peer sent, in DER, its own first, as they came: nothing of it is verified."""
+    public = getattr(connection, "get_unverified_chain", None)
+    if public is not None:  # Python 3.13 up
+        return tuple(public()[:MAX_CHAIN])
+    inner: Any = connection._sslobj  # type: ignore[union-attr]  # noqa: SLF001 - before, only this object has it
+    chain = inner.get_unverified_chain() or ()
+    return tuple([certificate.public_bytes(_DER) for certificate in chain[:MAX_CHAIN]])
 
 
 def channel_binding(connection: ssl.SSLObject | ssl.SSLSocket) -> bytes | None:

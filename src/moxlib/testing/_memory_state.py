@@ -150,6 +150,11 @@ class State:
                 transport=new.transport,
                 schedule=new.schedule,
                 extra=new.extra,
+                envid=new.envid,
+                ret=new.ret,
+                is_report=new.is_report,
+                notify=recipient.notify,
+                orcpt=recipient.orcpt,
             )
             self.next_message += 1
             self.messages[message.id] = message
@@ -175,7 +180,13 @@ class State:
             recipient=message.recipient,
         )
         if kind is not EventType.DELIVERED:  # a delivery has no code and no error
-            event = replace(event, code=result.code, enhanced=result.enhanced, error=result.text)
+            event = replace(
+                event,
+                code=result.code,
+                enhanced=result.enhanced,
+                error=result.text,
+                reply_class=result.reply_class,
+            )
         self.next_event += 1
         self.events.append(event)
 
@@ -213,6 +224,7 @@ class State:
             transport=message.transport,
             schedule=message.schedule,
             extra=message.extra,
+            envid=message.envid,
         )
 
     # workers

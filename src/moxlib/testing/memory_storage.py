@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar, assert_never
 
+from moxlib.mtasts import MemoryPolicyCache
 from moxlib.queue import hold
 from moxlib.queue.errors import ContentDamaged, InvalidConnection, InvalidFilter, QueueClosed
 from moxlib.queue.limits import Rate
@@ -54,6 +55,7 @@ class MemoryStorage:
 
     def __init__(self) -> None:
         self._everything = State()
+        self._policies = MemoryPolicyCache()
         self._open = False
 
     @property
@@ -178,6 +180,11 @@ class MemoryStorage:
     async def take_connection(self, destination: str, rate: Rate, *, now: datetime) -> datetime | None:
         """Take one connection from a destination's bucket; None when there was one, else when to ask again."""
         return self._state.take_connection(destination, rate, now)
+
+    @property
+    def policies(self) -> MemoryPolicyCache:
+        """The policies of MTA-STS."""
+        return self._policies
 
     async def watch(self, wake: Callable[[], None]) -> None:  # noqa: ARG002 - the protocol's; there are no others
         """Wait to be cancelled."""

@@ -93,7 +93,7 @@ HOT = {
     "idempotency key": (idempotency.FIND, 2, "sqlite_autoindex_moxlib_idempotency"),
     "delete content": (settle.DELETE_CONTENT.format(ids="?,?"), 2, "SEARCH m USING INTEGER PRIMARY KEY"),
     "delete submission": (settle.DELETE_SUBMISSION, 1, "SEARCH r USING INTEGER PRIMARY KEY"),
-    "message row": (insert_sql(*insert.MESSAGE), 11, ""),
+    "message row": (insert_sql(*insert.MESSAGE), 13, ""),
     "one message": (look.GET, 1, "INTEGER PRIMARY KEY"),
     "events": (look.EVENTS, 2, "INTEGER PRIMARY KEY"),
 }

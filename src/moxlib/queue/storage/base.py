@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from moxlib.mtasts import PolicyCache
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.content import ContentDirectory, Spool
@@ -290,6 +291,11 @@ class Storage(Protocol):
 
         Else nothing is taken, and the time is returned at which to ask again.
         """
+        ...
+
+    @property
+    def policies(self) -> PolicyCache:
+        """The policies of MTA-STS that are kept here: one that is forgotten protects nobody."""
         ...
 
     async def next_due(self) -> datetime | None:

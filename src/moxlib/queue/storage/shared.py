@@ -1,16 +1,17 @@
 """`OperationStorage`: the `Storage` protocol by the shared operations, for any engine that runs them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+from moxlib.mtasts import CachedPolicy, PolicyCache
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Settlement, WorkerInfo
 from moxlib.queue.storage.content import chunks
-from moxlib.queue.storage.operations import claim, destination, look, operate, settle, workers
+from moxlib.queue.storage.operations import claim, destination, look, operate, policies, settle, workers
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.types import (
     Event,
@@ -97,6 +98,11 @@ class OperationStorage(ABC):
         """Return the earliest turn of any destination."""
         return await self._read(destination.next_due)
 
+    @property
+    def policies(self) -> PolicyCache:
+        """The policies of MTA-STS that are kept here."""
+        return _Policies(self._read, self._write)
+
     # look
 
     async def get(self, id_: int) -> Message | None:
@@ -180,3 +186,31 @@ class OperationStorage(ABC):
     async def purge(self, *, now: datetime, events_before: datetime) -> int:
         """Delete history and events past their time."""
         return await self._write(partial(operate.purge, now=now, events_before=events_before))
+
+
+class _Run(Protocol):
+    def __call__(self, operation: Callable[[Tx], T], /) -> Awaitable[T]: ...
+
+
+class _Policies:
+    """A `PolicyCache` by the storage's operations."""
+
+    def __init__(self, read: _Run, write: _Run) -> None:
+        self._read = read
+        self._write = write
+
+    async def get(self, domain: str) -> CachedPolicy | None:
+        """Return what is kept of a domain."""
+        return await self._read(partial(policies.get_policy, domain=domain))
+
+    async def put(self, entry: CachedPolicy) -> None:
+        """Keep an entry."""
+        await self._write(partial(policies.put_policy, entry=entry))
+
+    async def due(self, before: datetime, limit: int) -> tuple[CachedPolicy, ...]:
+        """Return entries that were checked before a time."""
+        return await self._read(partial(policies.due_policies, before=before, limit=limit))
+
+    async def purge(self, before: datetime) -> int:
+        """Forget entries last used before a time."""
+        return await self._write(partial(policies.purge_policies, before=before))

@@ -1,16 +1,21 @@
-"""How messages leave: the `Transport` protocol, and the transports that ship with moxlib."""
+"""How messages leave: the `Transport` protocol, and the transports that ship with moxlib.
 
-from moxlib.queue.transport.base import Content, Delivery, ManagedTransport, Transport
+`DirectTransport` is in `direct`, so that who only relays does not load what it needs.
+"""
+
+from moxlib.queue.transport.base import AttachedTransport, Content, Delivery, ManagedTransport, Services, Transport
 from moxlib.queue.transport.fail import FailTransport
 from moxlib.queue.transport.smtp import Security, SMTPTransport, SubmissionsTransport, SubmissionTransport
 
 __all__ = [
+    "AttachedTransport",
     "Content",
     "Delivery",
     "FailTransport",
     "ManagedTransport",
     "SMTPTransport",
     "Security",
+    "Services",
     "SubmissionTransport",
     "SubmissionsTransport",
     "Transport",

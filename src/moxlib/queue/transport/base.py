@@ -3,14 +3,16 @@
 A custom backend is any object with `async def deliver(self, delivery: Delivery) -> Sequence[Outcome]`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from moxlib.mtasts import PolicyCache
 from moxlib.queue.types import Message, Outcome, RequireTLS
+from moxlib.tlsrpt import Result
 
-__all__ = ["Content", "Delivery", "ManagedTransport", "Permit", "Transport"]
+__all__ = ["AttachedTransport", "Content", "Delivery", "ManagedTransport", "Permit", "Services", "Transport"]
 
 
 class Content(Protocol):
@@ -97,9 +99,19 @@ class Delivery:
         return self.messages[0].require_tls
 
     @property
+    def is_report(self) -> bool:
+        """Whether it is a DMARC or TLS report."""
+        return self.messages[0].is_report
+
+    @property
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
         return self.messages[0].attempts
+
+    @property
+    def is_last(self) -> bool:
+        """Whether there is no further attempt after this one, as far as their number goes."""
+        return self.messages[0].attempts >= self.messages[0].max_attempts
 
 
 @runtime_checkable
@@ -121,4 +133,23 @@ class ManagedTransport(Transport, Protocol):
 
     def running(self) -> AbstractAsyncContextManager[object]:
         """Return the context in which the transport is ready."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a queue offers to its transports."""
+
+    policies: PolicyCache
+    """Keeps MTA-STS policies, durably."""
+    tls_results: Callable[[str, tuple[Result, ...]], None]
+    """Tells the observer what was learned of TLS at a recipient domain's hosts (`Observer.tls_results`)."""
+
+
+@runtime_checkable
+class AttachedTransport(Transport, Protocol):
+    """A transport that uses what the queue offers."""
+
+    def attach(self, services: Services) -> None:
+        """Take it; called before the transport runs."""
         ...

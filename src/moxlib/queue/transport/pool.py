@@ -1,9 +1,12 @@
-"""Connections to one server, kept and shared.
+"""Connections to one site, kept and shared: to one server, or to the mail exchangers of some domains.
 
-A connection is reused while it is fresh: bounded by its age and by how long it was idle, as Postfix bounds it, not by a
-count of messages. A delivery takes an idle connection; else it opens one while `max_connections` allows that; else it
-joins another delivery on a connection to a server with PIPELINING, whose next transaction then begins in the same
-write as the one before it ends; else it waits.
+A connection is reused while it is fresh: bounded by its age and by how long it was idle, as Postfix bounds it, and by a
+count of messages where that is asked for. A delivery takes an idle connection; else it opens one while
+`max_connections` allows that; else it joins another delivery on a connection to a server with PIPELINING, whose next
+transaction then begins in the same write as the one before it ends; else it waits.
+
+Connections have a label, which says all that matters of how they were made: the server, what protects them, where they
+come from. A delivery only gets one with the label that it asks for; the places are everyone's.
 
 Where a delivery needs a permit to open a connection, it takes no place among `max_connections` while it waits for that:
 others go past it and open theirs. Meanwhile it takes, or joins, any connection that is free before its permit comes.
@@ -11,19 +14,24 @@ others go past it and open theirs. Meanwhile it takes, or joins, any connection 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from moxlib._clock import Clock
 from moxlib.errors import StateError
+from moxlib.queue.transport.outcomes import tls_of
+from moxlib.queue.types import NO_TRACE, Trace
 from moxlib.smtpclient import SMTPConnection
 
-__all__ = ["AskPermit", "ConnectionPool", "Pooled"]
+__all__ = ["AskPermit", "Connect", "ConnectionPool", "Pooled"]
 
 AskPermit = Callable[[], Coroutine[Any, Any, None]]
 """Returns when one more connection may be opened."""
+
+Connect = Callable[[], Awaitable[SMTPConnection]]
+"""Opens a connection."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,10 +39,13 @@ class Pooled:
     """A connection of the pool."""
 
     connection: SMTPConnection
+    label: Hashable
     opened: float
     idle_since: float
     load: int = 1
     """Deliveries that have it now."""
+    trace: Trace = NO_TRACE
+    """How it was made, for the history of what is delivered over it."""
     fresh: bool = True
     """Nothing was delivered on it yet: when it fails at once, it had not gone stale."""
     released: int = 0
@@ -47,6 +58,7 @@ class _Waiter:
 
     turn: "asyncio.Future[Pooled | None]"
     """Done when it has either; None: it may open one, and a place is kept for it."""
+    label: Hashable
     permitted: bool
     """It may open one if there is a place."""
     released_after: int
@@ -54,24 +66,33 @@ class _Waiter:
 
 
 class ConnectionPool:
-    """Keeps connections while `running`; all of them belong to one event loop."""
+    """Keeps connections between `open` and `close`; all of them belong to one event loop.
+
+    Args:
+        clock: what the time is taken from.
+        max_connections: at once, whatever their label.
+        pipeline: deliveries at once on one connection, when no more may be opened and the server has PIPELINING.
+        max_idle: seconds that an unused connection is kept.
+        max_age: seconds after which a connection is not used again.
+        max_messages: messages after which it is not; None: any number.
+    """
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[SMTPConnection]],
         *,
         clock: Clock,
         max_connections: int,
         pipeline: int,
         max_idle: float,
         max_age: float,
+        max_messages: int | None = None,
     ) -> None:
-        self._connect = connect
         self._clock = clock
         self._max_connections = max_connections
         self._pipeline = pipeline
         self._max_idle = max_idle
         self._max_age = max_age
+        self._max_messages = max_messages
         self._running = False
         self._open: list[Pooled] = []
         self._idle: list[Pooled] = []
@@ -91,27 +112,53 @@ class ConnectionPool:
         Raises:
             StateError: it is running already.
         """
-        if self._running:
-            raise StateError("this transport is running already: each queue needs its own")
-        self._running = True
-        reaper = asyncio.create_task(self._reap(), name="moxlib connection reaper")
+        self.open()
+        reaper = asyncio.create_task(self._keep_reaping(), name="moxlib connection reaper")
         try:
             yield
         finally:
-            self._running = False
-            for waiter in self._waiters:
-                if not waiter.turn.done():
-                    self._promised += 1
-                    waiter.turn.set_result(None)  # it will see that the pool is closed
-            self._waiters.clear()
             reaper.cancel()
-            open_, self._open, self._idle = self._open, [], []
-            await asyncio.gather(asyncio.wait([reaper]), *(pooled.connection.quit() for pooled in open_))
+            await asyncio.gather(asyncio.wait([reaper]), self.close())
 
-    async def acquire(self, permit: AskPermit | None = None, *, fresh: bool = False) -> Pooled:
+    def open(self) -> None:
+        """Let connections be taken.
+
+        Raises:
+            StateError: it is open already.
+        """
+        if self._running:
+            raise StateError("this transport is running already: each queue needs its own")
+        self._running = True
+
+    async def close(self) -> None:
+        """Let all connections say QUIT; who waits for one is told that there is none."""
+        self._running = False
+        for waiter in self._waiters:
+            if not waiter.turn.done():
+                self._promised += 1
+                waiter.turn.set_result(None)  # it will see that the pool is closed
+        self._waiters.clear()
+        open_, self._open, self._idle = self._open, [], []
+        await asyncio.gather(*(pooled.connection.quit() for pooled in open_))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether connections can be taken."""
+        return self._running
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no connection, and nobody who wants one."""
+        return not (self._open or self._opening or self._closing or self._promised or self._waiters)
+
+    async def acquire(
+        self, connect: Connect, permit: AskPermit | None = None, *, label: Hashable = None, fresh: bool = False
+    ) -> Pooled:
         """Take a connection; `release` gives it back.
 
         Args:
+            connect: opens one.
+            label: what it has to be like: all connections of one label are as good.
             permit: returns when a connection may be opened; None: it may. It is cancelled when it is not needed. One
                 that was granted is used up although another delivery's connection came first.
             fresh: none that was idle, which may have gone stale: a new one, or one that others use this moment.
@@ -124,21 +171,21 @@ class ConnectionPool:
         if not self._running:
             raise StateError("the transport is not running: it delivers inside `queue.worker()`")
         while not self._waiters:  # who comes later does not go first
-            pooled = None if fresh else self._pick()
+            pooled = None if fresh else self._pick(label)
             if pooled is not None:
                 pooled.load += 1
                 return pooled
             if permit is not None:
                 break
             if self._may_open():
-                return await self._add()
+                return await self._add(connect, label)
             if not self._idle:
                 break
             await self._make_room()
-        pooled = await self._wait(permit, fresh=fresh)
+        pooled = await self._wait(permit, label, fresh=fresh)
         if not self._running:
             raise StateError("the transport was closed before there was a connection for this delivery")
-        return pooled if pooled is not None else await self._add()
+        return pooled if pooled is not None else await self._add(connect, label)
 
     async def _make_room(self) -> None:
         await self._end(self._idle[0], politely=True)
@@ -146,14 +193,15 @@ class ConnectionPool:
     def _may_open(self) -> bool:
         return len(self._open) + self._opening + self._closing + self._promised < self._max_connections
 
-    def _pick(self, *, permitted: bool = True, released_after: int = -1) -> Pooled | None:
+    def _pick(self, label: Hashable, *, permitted: bool = True, released_after: int = -1) -> Pooled | None:
         """Return an idle connection, the one used last; or one to share, if no more may be opened; or None."""
         for index in range(len(self._idle) - 1, -1, -1):
-            if self._idle[index].released > released_after and self._is_fit(self._idle[index]):
+            idle = self._idle[index]
+            if idle.label == label and idle.released > released_after and self._is_fit(idle):
                 return self._idle.pop(index)
         if permitted and self._may_open():
             return None
-        shared = (p for p in self._open if self._has_room(p))
+        shared = (p for p in self._open if p.label == label and self._has_room(p))
         return min(shared, key=lambda pooled: pooled.load, default=None)
 
     def _has_room(self, pooled: Pooled) -> bool:
@@ -162,27 +210,30 @@ class ConnectionPool:
         if not 0 < pooled.load < self._pipeline or not extensions.pipelining or not self._is_fit(pooled):
             return False
         # RFC 9422 5.1. Those it has may have begun or not: counted as if not, so that none comes too late.
-        return extensions.mail_max is None or pooled.connection.transactions + pooled.load < extensions.mail_max
+        messages = pooled.connection.transactions + pooled.load
+        return all(most is None or messages < most for most in (extensions.mail_max, self._max_messages))
 
-    async def _add(self) -> Pooled:
+    async def _add(self, connect: Connect, label: Hashable) -> Pooled:
         self._opening += 1
         try:
-            connection = await self._connect()
+            connection = await connect()
         except BaseException:
             self._opening -= 1
             self._hand_out()
             raise
         self._opening -= 1
         now = self._clock.monotonic()
-        pooled = Pooled(connection=connection, opened=now, idle_since=now)
+        trace = Trace(tls=tls_of(connection))
+        pooled = Pooled(connection=connection, label=label, opened=now, idle_since=now, trace=trace)
         self._open.append(pooled)
         self._hand_out()
         return pooled
 
-    async def _wait(self, permit: AskPermit | None, *, fresh: bool) -> Pooled | None:
+    async def _wait(self, permit: AskPermit | None, label: Hashable, *, fresh: bool) -> Pooled | None:
         """Wait to be handed a connection, or the place for a new one: None."""
         turn: asyncio.Future[Pooled | None] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(turn=turn, permitted=permit is None, released_after=self._releases if fresh else -1)
+        after = self._releases if fresh else -1
+        waiter = _Waiter(turn=turn, label=label, permitted=permit is None, released_after=after)
         self._waiters.append(waiter)
         if permit is None:
             self._hand_out()  # who waits already may do so for a permit alone
@@ -225,7 +276,7 @@ class ConnectionPool:
         """Hand what is free to who has waited longest; were it left for the taking, who gave it back would take it."""
         for waiter in list(self._waiters):
             if not waiter.turn.done():  # else it was cancelled
-                pooled = self._pick(permitted=waiter.permitted, released_after=waiter.released_after)
+                pooled = self._pick(waiter.label, permitted=waiter.permitted, released_after=waiter.released_after)
                 if pooled is not None:
                     pooled.load += 1
                 elif waiter.permitted and self._may_open():
@@ -240,6 +291,8 @@ class ConnectionPool:
     def _is_fit(self, pooled: Pooled) -> bool:
         """Say whether it can serve another delivery: it works, and is neither too old nor idle for too long."""
         if not pooled.connection.usable:
+            return False
+        if self._max_messages is not None and pooled.connection.transactions >= self._max_messages:
             return False
         now = self._clock.monotonic()
         return now - pooled.opened < self._max_age and (pooled.load > 0 or now - pooled.idle_since < self._max_idle)
@@ -268,12 +321,21 @@ class ConnectionPool:
         elif self._running and self._is_fit(pooled):
             self._idle.append(pooled)
             self._hand_out()
+            if pooled in self._idle and self._is_in_the_way():
+                await self._end(pooled, politely=True)
         else:
             await self._end(pooled, politely=pooled.connection.usable)
 
-    async def _reap(self) -> None:
+    def _is_in_the_way(self) -> bool:
+        """Say whether somebody waits who can use none of the idle connections, and for whom one has to go."""
+        return not self._may_open() and any(waiter.permitted and not waiter.turn.done() for waiter in self._waiters)
+
+    async def reap(self) -> None:
         """Close what has been idle, or open, for too long."""
+        over = [pooled for pooled in self._idle if not self._is_fit(pooled)]
+        await asyncio.gather(*(self._end(pooled, politely=True) for pooled in over))
+
+    async def _keep_reaping(self) -> None:
         while True:
             await self._clock.sleep(min(self._max_idle, self._max_age) / 2)
-            over = [pooled for pooled in self._idle if not self._is_fit(pooled)]
-            await asyncio.gather(*(self._end(pooled, politely=True) for pooled in over))
+            await self.reap()

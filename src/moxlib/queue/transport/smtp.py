@@ -7,29 +7,27 @@ TLS with a verified certificate is required unless told otherwise by name; a mes
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from enum import StrEnum
-from typing import assert_never
+from typing import Final
 
 from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError
+from moxlib.queue.congestion import MAX_WINDOW, Concurrency
+from moxlib.queue.shaping import Shaping
 from moxlib.queue.transport.base import Delivery
-from moxlib.queue.transport.pool import ConnectionPool
-from moxlib.queue.types import Deferred, Delivered, Failed, Outcome, RequireTLS
-from moxlib.queue.types import Unknown as UnknownOutcome
+from moxlib.queue.transport.gate import Passage, Suspended
+from moxlib.queue.transport.outcomes import no_session
+from moxlib.queue.transport.site import Site
+from moxlib.queue.transport.transactions import MAX_STALE, Transactions
+from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
 from moxlib.sasl import Credentials
 from moxlib.smtpclient import (
-    Accepted,
-    DeliveryResult,
-    NotSent,
-    RecipientResult,
-    Refused,
-    ReplyError,
     Session,
     SMTPConnection,
     SMTPError,
     Timeouts,
     TLSMode,
-    Unknown,
     unverified_context,
     verified_context,
 )
@@ -37,8 +35,8 @@ from moxlib.smtpclient import (
 __all__ = ["SMTPTransport", "Security", "SubmissionTransport", "SubmissionsTransport"]
 
 MAX_PORT = 65535
-MAX_STALE = (
-    3  # connections in a row that are gone before MAIL is answered; then the server, or the way to it, is at fault
+INITIAL: Final = (
+    20  # deliveries at once to a relay that nothing is known of: it is asked to take mail, not surprised by it
 )
 
 
@@ -72,6 +70,12 @@ class SMTPTransport:
         pipeline: deliveries at once on one connection, when `max_connections` are open and the server has PIPELINING.
         max_idle: seconds that an unused connection is kept.
         max_age: seconds after which a connection is not used again.
+        messages_per_connection: messages after which it is not; None: any number.
+        messages_per_second: recipients handed over, in this process; None: no limit.
+        connections_per_minute: connections opened, in this process; None: no limit.
+        concurrency: deliveries at once, and how that follows what happens; while the server is down, nothing is dialled
+            for a time. By default it begins with 20, or with what `max_connections` and `pipeline` allow if that is
+            less.
         timeouts: how long each SMTP command may take.
         clock: what the time is taken from.
 
@@ -96,6 +100,10 @@ class SMTPTransport:
         pipeline: int = 3,
         max_idle: float = 30.0,
         max_age: float = 300.0,
+        messages_per_connection: int | None = None,
+        messages_per_second: float | None = None,
+        connections_per_minute: float | None = None,
+        concurrency: Concurrency | None = None,
         timeouts: Timeouts | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -119,14 +127,18 @@ class SMTPTransport:
         self._timeouts = timeouts
         self._clock = clock or SystemClock()
         self._tls_context = tls_context
-        self._pool = ConnectionPool(
-            self._connect,
-            clock=self._clock,
+        places = min(max_connections * pipeline, MAX_WINDOW)
+        shaping = Shaping(
             max_connections=max_connections,
             pipeline=pipeline,
-            max_idle=max_idle,
-            max_age=max_age,
+            max_idle=timedelta(seconds=max_idle),
+            max_age=timedelta(seconds=max_age),
+            messages_per_connection=messages_per_connection,
+            messages_per_second=messages_per_second,
+            connections_per_minute=connections_per_minute,
+            concurrency=concurrency or Concurrency(initial=min(INITIAL, places), maximum=places),
         )
+        self._site = Site(shaping, self._clock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -134,7 +146,7 @@ class SMTPTransport:
         if self._tls_context is None and self.security is not Security.NONE:
             verified = self.security is Security.VERIFIED
             self._tls_context = verified_context() if verified else unverified_context()
-        async with self._pool.running():
+        async with self._site.pool.running():
             yield
 
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
@@ -143,11 +155,14 @@ class SMTPTransport:
         if delivery.require_tls is RequireTLS.YES and not self._verifies():
             text = f"the message requires TLS, and the transport to {self.host} does not verify it"
             return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * count
-        outcomes: dict[int, Outcome] = {}
+        transactions = Transactions(delivery, range(count))
+        outcomes = transactions.outcomes
+        await self._site.pace_messages(count)
         try:
-            rest = await self._all(delivery, outcomes)
-        except SMTPError as error:
-            rest = _no_session(error, self.host)
+            async with self._site.gate.passage(insist=delivery.is_last) as passage:
+                rest = await self._pass(transactions, passage)
+        except Suspended as suspended:
+            rest = Deferred(text=str(suspended), peer=self.host, retry_after=timedelta(seconds=suspended.seconds))
         except Exception as error:
             if not outcomes:
                 raise
@@ -162,31 +177,53 @@ class SMTPTransport:
             return False
         return context is None or (context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname)
 
-    async def _all(self, delivery: Delivery, outcomes: dict[int, Outcome]) -> Deferred:
+    async def _pass(self, transactions: Transactions, passage: Passage) -> Deferred:
+        """Deliver, and tell the gate how it went; return the outcome of those who are left nevertheless."""
+        try:
+            rest = await self._all(transactions, passage)
+        except SMTPError as error:
+            passage.failed(str(error))
+            return no_session(error, self.host)  # always temporary: a relay's fault is not the recipient's
+        if transactions.closing:
+            passage.failed(next((outcome.text for outcome in transactions.outcomes.values()), rest.text))
+        else:
+            passage.succeeded()
+        return rest
+
+    async def _all(self, transactions: Transactions, passage: Passage) -> Deferred:
         """Deliver over as many connections as that takes; return the outcome of those who are left nevertheless."""
         fruitless = 0
         fresh = False
         while fruitless < MAX_STALE:
-            known = len(outcomes)
-            if not await self._try(delivery, outcomes, fresh=fresh):
+            known = len(transactions.outcomes)
+            if not await self._try(transactions, passage, fresh=fresh):
                 break
-            fruitless = fruitless + 1 if len(outcomes) == known else 0
+            fruitless = fruitless + 1 if len(transactions.outcomes) == known else 0
             fresh = True
         return Deferred(text="the connection ended before a transaction for this recipient could begin", peer=self.host)
 
-    async def _try(self, delivery: Delivery, outcomes: dict[int, Outcome], *, fresh: bool) -> bool:
+    async def _try(self, transactions: Transactions, passage: Passage, *, fresh: bool) -> bool:
         """Deliver on one connection; return whether to go on with another one."""
-        permit = None if delivery.permit is None else delivery.connecting
-        pooled = await self._pool.acquire(permit, fresh=fresh)
+        delivery = transactions.delivery
+
+        async def permit() -> None:
+            passage.step_out()  # who waits for a permit keeps nobody else out
+            await delivery.connecting()
+
+        permitted = None if delivery.permit is None else permit
+        pooled = await self._site.pool.acquire(self._connect, permitted, fresh=fresh)
         used = not pooled.fresh or pooled.load > 1
         try:
-            return await self._transactions(pooled.connection, delivery, outcomes, used=used)
+            if delivery.permit is not None:
+                await passage.enter()
+            return await transactions.run(pooled.connection, peer=self.host, used=used, trace=pooled.trace)
         finally:
             # Whatever was raised: what leaves the connection out of step has ended it already, and what does not
             # (an address that cannot be sent, a delivery cancelled before it began) is no matter of its neighbours'.
-            await self._pool.release(pooled)
+            await self._site.pool.release(pooled)
 
     async def _connect(self) -> SMTPConnection:
+        await self._site.pace_connection()
         mode = TLSMode.IMMEDIATE if self.IMMEDIATE_TLS else TLSMode.REQUIRED
         return await SMTPConnection.connect(
             self.host,
@@ -198,56 +235,6 @@ class SMTPTransport:
             local_address=self._local_address,
             timeouts=self._timeouts,
             clock=self._clock,
-        )
-
-    async def _transactions(
-        self, connection: SMTPConnection, delivery: Delivery, outcomes: dict[int, Outcome], *, used: bool
-    ) -> bool:
-        """Run transactions on one connection, until each recipient has an outcome or it cannot carry more.
-
-        Args:
-            connection: what to deliver over.
-            delivery: what to deliver.
-            outcomes: by the recipient's index; those of others are added.
-            used: the connection served others already.
-
-        Returns:
-            Whether to go on with another connection: the server takes no more transactions on this one, or had closed
-            it before this one began, which is no attempt.
-        """
-        waiting = [index for index in range(len(delivery.recipients)) if index not in outcomes]
-        while waiting:
-            now = waiting[: connection.extensions.rcpt_max or len(waiting)]
-            result = await self._transaction(connection, delivery, now)
-            if used and not result.answered and not result.usable:
-                return True
-            used = True
-            mail_max = connection.extensions.mail_max
-            spent = mail_max is not None and connection.transactions >= mail_max
-            again: list[int] = []
-            for index, recipient in zip(now, result.recipients, strict=True):
-                if isinstance(recipient, Refused) and recipient.further_transaction and (result.usable or spent):
-                    again.append(index)
-                else:
-                    outcomes[index] = _outcome(recipient, self.host)
-            waiting = again + waiting[len(now) :]
-            if not result.usable:
-                return spent and bool(waiting)
-        return False
-
-    async def _transaction(self, connection: SMTPConnection, delivery: Delivery, now: list[int]) -> DeliveryResult:
-        recipients = delivery.recipients
-        content = delivery.content
-        data = content.data
-        return await connection.deliver(
-            delivery.sender,
-            [recipients[index] for index in now],
-            content.chunks() if data is None else data,
-            size=content.size,
-            needs_8bit=delivery.needs_8bit,
-            needs_smtputf8=delivery.needs_smtputf8,
-            require_tls=delivery.require_tls is RequireTLS.YES,
-            lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
         )
 
 
@@ -262,33 +249,3 @@ class SubmissionsTransport(SMTPTransport):
 
     DEFAULT_PORT = 465
     IMMEDIATE_TLS = True
-
-
-def _outcome(result: RecipientResult, peer: str) -> Outcome:
-    match result:
-        case Accepted():
-            return Delivered(code=result.code, enhanced=result.enhanced, text=_text(result), peer=peer)
-        case Unknown():
-            return UnknownOutcome(text=str(result.error), peer=peer)
-        case Refused():
-            text = f"{result.command.value}: {_text(result)}"
-        case NotSent():
-            text = str(result.error)
-        case _:
-            assert_never(result)
-    class_ = Failed if result.permanent else Deferred
-    return class_(code=result.code, enhanced=result.enhanced, text=text, peer=peer)
-
-
-def _no_session(error: SMTPError, peer: str) -> Deferred:
-    """Return the outcome of a session that never began. Always temporary: a relay's fault is not the recipient's."""
-    if isinstance(error, ReplyError):
-        reply = error.reply
-        return Deferred(code=reply.code, enhanced=reply.enhanced, text=str(error), peer=peer)
-    return Deferred(text=str(error), peer=peer)
-
-
-def _text(result: Accepted | Refused) -> str:
-    """Return what the reply says beside its codes, which the history keeps on their own."""
-    texts = (text.removeprefix(result.enhanced).lstrip() for text in result.reply.texts)
-    return " / ".join(text for text in texts if text)

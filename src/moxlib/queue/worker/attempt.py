@@ -11,10 +11,11 @@ from moxlib._clock import Clock
 from moxlib.queue import routing
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import ContentDamaged
+from moxlib.queue.reply_class import Classifier
 from moxlib.queue.storage.base import Claim, Settlement, Storage
 from moxlib.queue.storage.content import MessageContent
 from moxlib.queue.transport.base import Delivery, Permit, Transport
-from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, ResultKind, Unknown
+from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, ResultKind, Trace, Unknown
 from moxlib.queue.worker import decide
 from moxlib.queue.worker.deadlines import Deadlines
 from moxlib.queue.worker.permits import NoPermit
@@ -28,6 +29,8 @@ _FIELDS: tuple[tuple[str, type | UnionType], ...] = (
     ("code", int),
     ("enhanced", str),
     ("peer", str),
+    ("command", str),
+    ("trace", Trace),
     ("retry_after", timedelta | None),
 )
 MAX_CODE = 999  # three digits (RFC 5321 4.2.1)
@@ -70,6 +73,7 @@ class Attempts:
         self._config = config
         self._clock = clock
         self._random = random
+        self._classifier = config.classifier or Classifier.default()
         self.deadlines: Deadlines = Deadlines(clock, config.worker.delivery_timeout.total_seconds())
 
     async def run(self, claims: tuple[Claim, ...], permit: Permit | None = None) -> list[Settlement]:
@@ -146,6 +150,7 @@ class Attempts:
                 duration=duration,
                 now=now,
                 jitter=self._jitter(),
+                classifier=self._classifier,
             )
             for claim, outcome in zip(claims, outcomes, strict=True)
         ]

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
+from moxlib.queue.reply_class import Classifier, ReplyClass
 from moxlib.queue.schedule import next_attempt
 from moxlib.queue.storage.base import Quarantine, Retire, Retry, Settlement
 from moxlib.queue.types import (
@@ -22,6 +23,9 @@ from moxlib.queue.types import (
 __all__ = ["attempts_made", "give_up", "interrupted", "quarantine", "settlement"]
 
 MAX_TEXT = 2000  # characters of a reply kept in the history; a peer may send a hundred lines
+MAX_DIALED = (
+    50  # connections of one attempt that the history keeps; the last ones say what the next attempt wants to know
+)
 MAX_FORGIVEN = 50  # interrupted attempts; a message that still ends its worker each time is the cause, not a victim
 FALLBACK_WAIT = timedelta(hours=1)  # when a schedule cannot be used any more: the message must not be lost for that
 
@@ -46,6 +50,7 @@ def settlement(
     duration: timedelta,
     now: datetime,
     jitter: float,
+    classifier: Classifier,
 ) -> Settlement:
     """Return the settlement of one recipient's outcome: history, or the next attempt."""
     match outcome:
@@ -69,6 +74,10 @@ def settlement(
         text=_storable(outcome.text),
         transport=transport,
         peer=_storable(outcome.peer),
+        command=_storable(outcome.command) if isinstance(outcome, Deferred | Failed) else "",
+        reply_class=_class(outcome, classifier),
+        dialed=tuple([(_storable(host), _storable(address)) for host, address in outcome.trace.dialed[-MAX_DIALED:]]),
+        tls=_storable(outcome.trace.tls),
     )
     if kind is ResultKind.DELIVERED:
         return _retire(message, result, EventType.DELIVERED, config, now)
@@ -76,6 +85,12 @@ def settlement(
         return _retire(message, result, EventType.FAILED, config, now)
     hold = kind is ResultKind.UNKNOWN and config.on_unknown == "hold"
     return _retry(message, result, config=config, now=now, jitter=jitter, wait=wait, hold=hold)
+
+
+def _class(outcome: Outcome, classifier: Classifier) -> ReplyClass | None:
+    if isinstance(outcome, Deferred | Failed):
+        return classifier.classify(outcome.code, outcome.enhanced, outcome.text, command=outcome.command)
+    return None
 
 
 def _storable(text: str) -> str:

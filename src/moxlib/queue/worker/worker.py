@@ -25,7 +25,7 @@ from moxlib.queue.storage.base import (
     Settlement,
     Storage,
 )
-from moxlib.queue.transport.base import ManagedTransport, Transport
+from moxlib.queue.transport.base import AttachedTransport, ManagedTransport, Services, Transport
 from moxlib.queue.types import AttemptResult, Message
 from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import task_group
@@ -34,6 +34,7 @@ from moxlib.queue.worker.lanes import Lane, group_claims
 from moxlib.queue.worker.limits import limits_of
 from moxlib.queue.worker.permits import NoPermit, Permits
 from moxlib.queue.worker.settler import Settler
+from moxlib.tlsrpt import Result
 
 __all__ = ["Worker"]
 
@@ -129,7 +130,10 @@ class Worker:
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tell_end)
+            services = Services(policies=self._storage.policies, tls_results=self._on_tls_results)
             for transport in dict.fromkeys(self._transports.values()):
+                if isinstance(transport, AttachedTransport):
+                    transport.attach(services)
                 if isinstance(transport, ManagedTransport):
                     await stack.enter_async_context(transport.running())
             await self._take_back()
@@ -437,6 +441,9 @@ class Worker:
 
     def _tell_attempt(self, message: Message, result: AttemptResult) -> None:
         self._observer.attempted(message, result)
+
+    def _on_tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
+        self._tell(lambda: self._observer.tls_results(domain, results))
 
     def _tell(self, call: Callable[[], None]) -> None:
         try:

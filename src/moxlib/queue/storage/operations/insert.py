@@ -31,6 +31,9 @@ SUBMISSION = (
         "needs_smtputf8",
         "schedule",
         "extra",
+        "envid",
+        "ret",
+        "is_report",
     ],
 )
 CONTENT = ("moxlib_content", ["submission", "sha256", "body", "file", "chunks"])
@@ -48,6 +51,8 @@ MESSAGE = (
         "next_attempt",
         "transport",
         "require_tls",
+        "notify",
+        "orcpt",
     ],
 )
 CONTENT_CHUNK = "INSERT INTO moxlib_chunk (submission, number, data) VALUES (?, ?, ?)"
@@ -114,6 +119,8 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
                     due,
                     new.transport,
                     new.require_tls.value,
+                    recipient.notify,
+                    recipient.orcpt,
                 )
             )
             given.append(Submission(id=next_id, base_id=base_id, recipient=recipient.address, hold=held))
@@ -145,6 +152,9 @@ def _submission_row(base_id: int, new: NewSubmission) -> Row:
         int(new.needs_smtputf8),
         new.schedule,
         dump_extra(new.extra),
+        new.envid,
+        new.ret,
+        int(new.is_report),
     )
 
 

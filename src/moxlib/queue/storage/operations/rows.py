@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from moxlib.queue.errors import StorageDamaged
+from moxlib.queue.reply_class import ReplyClass
 from moxlib.queue.storage.tx import Row
 from moxlib.queue.types import (
     NO_EXTRA,
@@ -92,10 +93,25 @@ def dump_results(results: tuple[AttemptResult, ...]) -> str:
                 r.text,
                 r.transport,
                 r.peer,
+                *_more(r),
             ]
             for r in results
         ]
     )
+
+
+def _more(result: AttemptResult) -> tuple[dict[str, object], ...]:
+    """Return what not every attempt has, by name; nothing, where there is none of it."""
+    more: dict[str, object] = {}
+    if result.command:
+        more["command"] = result.command
+    if result.reply_class is not None:
+        more["class"] = result.reply_class.value
+    if result.dialed:
+        more["dialed"] = result.dialed
+    if result.tls:
+        more["tls"] = result.tls
+    return (more,) if more else ()
 
 
 def load_results(text: str) -> tuple[AttemptResult, ...]:
@@ -113,9 +129,23 @@ def load_results(text: str) -> tuple[AttemptResult, ...]:
             text=text,
             transport=transport,
             peer=peer,
+            **(_load_more(more[0]) if more else {}),
         )
-        for attempt, kind, started, duration, code, enhanced, text, transport, peer in json.loads(text)
+        for attempt, kind, started, duration, code, enhanced, text, transport, peer, *more in json.loads(text)
     )
+
+
+def _load_more(more: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "command": more.get("command", ""),
+        "reply_class": _class_of(more.get("class", "")),
+        "dialed": tuple([(host, address) for host, address in more.get("dialed", ())]),
+        "tls": more.get("tls", ""),
+    }
+
+
+def _class_of(name: str) -> ReplyClass | None:
+    return ReplyClass(name) if name else None
 
 
 MESSAGE_TABLES = "moxlib_message m JOIN moxlib_submission s ON s.id = m.submission"
@@ -123,7 +153,8 @@ MESSAGE_TABLES = "moxlib_message m JOIN moxlib_submission s ON s.id = m.submissi
 MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m.recipient, m.recipient_domain,
     m.destination, s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt,
     coalesce(m.claimed_at, m.last_attempt), m.owner, m.results, s.size, s.message_id, s.subject, s.prefix,
-    s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule, m.quarantine, s.extra"""
+    s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule, m.quarantine, s.extra, s.envid, s.ret,
+    s.is_report, m.notify, m.orcpt"""
 
 
 @_of_sound_rows
@@ -157,6 +188,11 @@ def message_of(row: Row) -> Message:
         schedule,
         quarantine,
         extra,
+        envid,
+        ret,
+        is_report,
+        notify,
+        orcpt,
     ) = row
     return Message(
         id=id_,
@@ -186,6 +222,11 @@ def message_of(row: Row) -> Message:
         schedule=schedule,
         quarantine=quarantine,
         extra=_load_extra(extra),
+        envid=envid,
+        ret=ret,
+        is_report=bool(is_report),
+        notify=notify,
+        orcpt=orcpt,
     )
 
 
@@ -193,7 +234,7 @@ RETIRED_TABLES = "moxlib_retired m JOIN moxlib_submission s ON s.id = m.submissi
 
 RETIRED_COLUMNS = """m.id, m.submission, s.account, s.sender, m.recipient, m.destination, s.queued, m.finished,
     m.keep_until, m.event, m.attempts, m.max_attempts, m.last_attempt, m.results, s.size, s.message_id, s.subject,
-    m.require_tls, m.transport, s.schedule, s.extra"""
+    m.require_tls, m.transport, s.schedule, s.extra, s.envid"""
 
 
 @_of_sound_rows
@@ -221,6 +262,7 @@ def retired_of(row: Row) -> Retired:
         transport,
         schedule,
         extra,
+        envid,
     ) = row
     return Retired(
         id=id_,
@@ -244,16 +286,17 @@ def retired_of(row: Row) -> Retired:
         transport=transport,
         schedule=schedule,
         extra=_load_extra(extra),
+        envid=envid,
     )
 
 
-EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error"
+EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error, class"
 
 
 @_of_sound_rows
 def event_of(row: Row) -> Event:
     """Return the event of a row of `EVENT_COLUMNS`."""
-    id_, at, type_, account, message, recipient, code, enhanced, error = row
+    id_, at, type_, account, message, recipient, code, enhanced, error, class_ = row
     return Event(
         id=id_,
         at=moment(at),
@@ -264,6 +307,7 @@ def event_of(row: Row) -> Event:
         code=code,
         enhanced=enhanced,
         error=error,
+        reply_class=_class_of(class_),
     )
 
 

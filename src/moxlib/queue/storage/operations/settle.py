@@ -43,8 +43,8 @@ DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
         WHERE m.id >= moxlib_submission.id AND m.id < moxlib_submission.id + moxlib_submission.recipients)
     AND NOT EXISTS (SELECT 1 FROM moxlib_retired r
         WHERE r.id >= moxlib_submission.id AND r.id < moxlib_submission.id + moxlib_submission.recipients)"""
-EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 DropFile = Callable[[str], None]
 EventRow = tuple[Value, ...]
@@ -106,8 +106,9 @@ def event_row(message: Message, type_: EventType, result: AttemptResult, at: int
     """Return the event of a message's attempt; a delivery has no code and no error."""
     account, recipient = message.account, message.recipient
     if type_ is EventType.DELIVERED:
-        return (at, "delivered", account, message.id, recipient, 0, "", "")
-    return (at, type_.value, account, message.id, recipient, result.code, result.enhanced, result.text)
+        return (at, "delivered", account, message.id, recipient, 0, "", "", "")
+    class_ = result.reply_class.value if result.reply_class is not None else ""
+    return (at, type_.value, account, message.id, recipient, result.code, result.enhanced, result.text, class_)
 
 
 def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:

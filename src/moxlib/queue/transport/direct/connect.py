@@ -1,0 +1,118 @@
+"""Opening a connection to one host: its addresses in turn, from one of our own, with what must protect it."""
+
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from moxlib._clock import Clock
+from moxlib.dane import verify
+from moxlib.dns import IPAddress
+from moxlib.queue.sources import Source
+from moxlib.queue.transport.direct.policy import Try
+from moxlib.smtpclient import Command, SMTPConnection, SMTPError, Timeouts, TLSMode
+
+__all__ = ["Endpoint", "Opener"]
+
+MAX_LABELS: Final = 100_000  # as many as hosts, times sources, times what policies ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """All that makes one connection as good as another.
+
+    Attributes:
+        host: the host's name, or its address.
+        addresses: in the order in which to try them, at least one.
+        how: what must protect it.
+        source: where it comes from.
+    """
+
+    host: str
+    addresses: tuple[IPAddress, ...]
+    how: Try
+    source: Source
+
+
+class Opener:
+    """Opens connections.
+
+    Args:
+        port: where hosts listen.
+        verified: for TLS with certificates that an authority vouches for.
+        unverified: for TLS with whoever answers, or whose certificates TLSA records verify.
+        timeouts: how long each SMTP command may take.
+        clock: what the time is taken from.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        verified: ssl.SSLContext,
+        unverified: ssl.SSLContext,
+        timeouts: Timeouts | None,
+        clock: Clock,
+    ) -> None:
+        self._port = port
+        self._verified = verified
+        self._unverified = unverified
+        self._timeouts = timeouts
+        self._clock = clock
+        self._labels: dict[Endpoint, int] = {}
+        self._next_label = 0
+
+    def label(self, endpoint: Endpoint) -> int:
+        """Return the label of connections to an endpoint: a number, since they are compared again and again."""
+        number = self._labels.get(endpoint)
+        if number is None:
+            if len(self._labels) >= MAX_LABELS:
+                self._labels.clear()  # numbers are not used again, so connections of before are merely closed in time
+            number = self._labels[endpoint] = self._next_label
+            self._next_label += 1
+        return number
+
+    async def open(self, endpoint: Endpoint, reached: list[str]) -> SMTPConnection:
+        """Open a connection to the first of the host's addresses that answers.
+
+        Args:
+            endpoint: where to, and how.
+            reached: gets the address that a connection was made to, even if it came to nothing.
+
+        Raises:
+            SMTPError: none answered (the last one's error), or the one that did does not do as it must.
+        """
+        problem: SMTPError | None = None
+        for address in endpoint.addresses:
+            try:
+                connection = await self._open(endpoint, address)
+            except SMTPError as error:
+                if error.command is Command.CONNECT:
+                    problem = error
+                    continue
+                reached.append(str(address))
+                raise
+            reached.append(str(address))
+            return connection
+        assert problem is not None, "an endpoint has addresses"
+        raise problem
+
+    async def _open(self, endpoint: Endpoint, address: IPAddress) -> SMTPConnection:
+        how, source = endpoint.how, endpoint.source
+        name = how.names[0].ascii if how.names else endpoint.host
+        return await SMTPConnection.connect(
+            str(address),
+            self._port,
+            ehlo_name=source.ehlo_name,
+            tls=how.mode,
+            tls_context=None if how.mode is TLSMode.NONE else self._verified if how.pkix else self._unverified,
+            server_hostname=name,
+            check_certificates=partial(self._check, how) if how.dane else None,
+            local_address=source.ipv4 if address.version == 4 else source.ipv6,  # noqa: PLR2004 - the family
+            timeouts=self._timeouts,
+            clock=self._clock,
+        )
+
+    def _check(self, how: Try, chain: tuple[bytes, ...]) -> str:
+        verify(how.dane, chain, how.names, self._clock.now())
+        return "dane"

@@ -1,0 +1,100 @@
+"""What one delivery learns of TLS at its hosts, in the form of RFC 8460.
+
+Sessions are counted, not messages: a connection that is used again says nothing new. A session counts for the recipient
+domain's policy, and for the host's.
+"""
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from moxlib.dane import DANEError
+from moxlib.smtpclient import ReplyError, SMTPError, TLSFailed
+from moxlib.tlsrpt import FailureDetails, Policy, Result, ResultType, classify, merge
+
+__all__ = ["Concern", "TLSResults", "concern_of", "details_of"]
+
+
+class Concern(Enum):
+    """Which policies a failure concerns."""
+
+    DOMAIN = "domain"
+    """The recipient domain's: a certificate that no authority vouches for."""
+    HOST = "host"
+    """The host's: a certificate that its TLSA records do not verify."""
+    BOTH = "both"
+
+
+@dataclass(slots=True)
+class TLSResults:
+    """The results of one delivery."""
+
+    domain: Policy | None
+    """The recipient domain's policy; None where mail goes to an IP address."""
+    _results: list[Result] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many there are, not added up."""
+        return len(self._results)
+
+    def add(self, result: Result) -> None:
+        """Take a result as it is."""
+        self._results.append(result)
+
+    def domain_failed(self, details: FailureDetails, *, session: bool = True) -> None:
+        """The domain's policy could not be had, or forbids a host; `session`: there is none for that reason."""
+        if self.domain is not None:
+            self._results.append(Result(policy=self.domain, failed=int(session), details=(details,)))
+
+    def host_failed(self, host: Policy, details: FailureDetails, *, session: bool = True) -> None:
+        """What the host's policy asks for cannot be had; `session`: there is none for that reason."""
+        self._results.append(Result(policy=host, failed=int(session), details=(details,)))
+
+    def session_succeeded(self, host: Policy) -> None:
+        """A session was set up as its policies ask."""
+        self._results += [Result(policy=policy, successful=1) for policy in self._both(host)]
+
+    def session_failed(self, host: Policy, details: FailureDetails, concern: Concern = Concern.BOTH) -> None:
+        """A session was not set up, for a reason that is TLS's; the reason is told of the policies it concerns."""
+        for policy in self._both(host):
+            told = concern is Concern.BOTH or (concern is Concern.HOST) == (policy is host)
+            self._results.append(Result(policy=policy, failed=1, details=(details,) if told else ()))
+
+    def session_in_clear(self, host: Policy, details: FailureDetails) -> None:
+        """A session has no TLS, because the host offers none, and no policy asks for it."""
+        self._results += [Result(policy=policy, details=(details,)) for policy in self._both(host)]
+
+    def _both(self, host: Policy) -> tuple[Policy, ...]:
+        return (host,) if self.domain is None or self.domain == host else (self.domain, host)
+
+    def merged(self) -> tuple[Result, ...]:
+        """Return them, equal ones added up."""
+        return merge(self._results)
+
+
+def details_of(error: SMTPError, *, host: str, address: str, local: str = "", helo: str = "") -> FailureDetails:
+    """Return what a report says of a session that TLS prevented."""
+    details = FailureDetails(
+        result_type=ResultType.VALIDATION_FAILURE,
+        receiving_mx_hostname=host,
+        receiving_ip=address,
+        sending_mta_ip=local,
+        receiving_mx_helo=helo,
+    )
+    if isinstance(error, ReplyError):  # to STARTTLS
+        return replace(
+            details,
+            result_type=ResultType.STARTTLS_NOT_SUPPORTED,
+            failure_reason_code=f"smtp-starttls-reply-code-{error.reply.code}",
+        )
+    if isinstance(error, TLSFailed) and isinstance(error.__cause__, DANEError):
+        reason = "dane-no-match+errors" if error.__cause__.matched else "dane-no-match"
+        return replace(details, failure_reason_code=reason)
+    result_type, reason = classify(error)
+    return replace(details, result_type=result_type, failure_reason_code=reason)
+
+
+def concern_of(error: SMTPError) -> Concern:
+    """Return which policies a session's failure concerns."""
+    if not isinstance(error, TLSFailed) or not error.certificate:
+        return Concern.BOTH
+    return Concern.HOST if isinstance(error.__cause__, DANEError) else Concern.DOMAIN

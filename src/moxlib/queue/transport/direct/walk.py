@@ -1,0 +1,318 @@
+"""One delivery on its way over the hosts of a domain.
+
+Hosts are tried in order. What a host says for good of a recipient is its outcome; where it says "later", or says
+nothing, the next host is asked for that recipient. At a host, what must protect the connection is decided by
+`policy.tries`; the next of those is made when TLS failed in the one before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from moxlib.dns import IPAddress, IPDomain
+from moxlib.queue.sources import Source
+from moxlib.queue.transport.base import Delivery
+from moxlib.queue.transport.direct.connect import Endpoint, Opener
+from moxlib.queue.transport.direct.plan import HostPlan, Plan, Plans
+from moxlib.queue.transport.direct.policy import Refusal, Try, tries
+from moxlib.queue.transport.direct.tlsresults import TLSResults, concern_of, details_of
+from moxlib.queue.transport.gate import Passage
+from moxlib.queue.transport.outcomes import TLS_REQUIRED, as_deferred, as_failed, no_session
+from moxlib.queue.transport.pool import Pooled
+from moxlib.queue.transport.site import Site
+from moxlib.queue.transport.transactions import MAX_STALE, Transactions
+from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS, Trace
+from moxlib.smtpclient import Command, GatherError, ReplyError, SMTPConnection, SMTPError, TLSFailed, TLSMode
+from moxlib.tlsrpt import FailureDetails, ResultType
+
+__all__ = ["ChooseSource", "Walk"]
+
+ChooseSource = Callable[[bool, bool], Source | None]
+"""Returns the source to use for a host with addresses of these families (IPv4, IPv6)."""
+
+IPV4, IPV6 = 4, 6
+_TLS_COMMANDS: Final = (Command.STARTTLS, Command.TLS)
+_TLS_REQUIRED_CODE: Final = 554
+_POLICY: Final = "5.7."  # RFC 3463 3.8: security or policy
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A host, how it can be reached, and what has to protect the connection to it."""
+
+    name: str
+    found: HostPlan
+    how: Try
+    source: Source
+    ips: tuple[IPAddress, ...]
+    """The addresses of the host that the source can connect to."""
+
+
+class Walk:
+    """One delivery; used once.
+
+    Attributes:
+        results: what it learned of TLS.
+        outcomes: by the recipient's index; those of all, when it has run.
+    """
+
+    def __init__(
+        self, delivery: Delivery, plan: Plan, site: Site, *, plans: Plans, opener: Opener, choose: ChooseSource
+    ) -> None:
+        self._delivery = delivery
+        self._plan = plan
+        self._site = site
+        self._plans = plans
+        self._opener = opener
+        self._choose = choose
+        self._relaxed = delivery.require_tls is RequireTLS.NO
+        self._pending = list(range(len(delivery.messages)))
+        self._dialed: list[tuple[str, str]] = []
+        self._lacking = 0  # hosts without what the message requires of TLS
+        self._problem = ""  # why no session came about, if none did
+        self._answered = False
+        self.outcomes: dict[int, Outcome] = {}
+        self.results: TLSResults = TLSResults(plan.policy)
+        if (news := plan.news()) is not None:
+            self.results.add(news)
+
+    async def run(self, passage: Passage) -> None:
+        """Try host after host, until each recipient has an outcome that is final, or there are no more hosts.
+
+        Raises:
+            Exception: what is no fault of a host's: damaged content, no permit to connect, cancellation.
+        """
+        for host in self._plan.hosts.hosts:
+            name = host.text(utf8=False)
+            dialed = self._delivery.messages[0].dialed(name)
+            known = None if dialed else self._plan.host_plans.get(host)
+            try:
+                found = known if isinstance(known, HostPlan) else await self._plans.host(self._plan, host, dialed)
+            except GatherError as error:
+                self._later(name, str(error), code=error.code, enhanced=str(error.enhanced))
+                continue
+            error_of_tls: SMTPError | None = None
+            if (way := self._way_to(name, found)) is None:
+                continue
+            for how in self._tries(name, host, found):
+                error_of_tls = await self._session(Destination(name, found, how, *way), passage)
+                if error_of_tls is None or not _is_of_tls(error_of_tls):
+                    break
+            if error_of_tls is not None:
+                self._no_session(name, error_of_tls, found)
+            if not self._pending:
+                break
+        self._conclude(passage)
+
+    def _conclude(self, passage: Passage) -> None:
+        if self._pending and self._lacking == len(self._plan.hosts.hosts):
+            text = "no host of the domain has what the message requires of TLS"
+            self._all_pending(Failed(code=_TLS_REQUIRED_CODE, enhanced=TLS_REQUIRED, text=text, trace=self._trace()))
+        if self._answered:
+            passage.succeeded()
+        elif self._problem:
+            passage.failed(self._problem)
+
+    def _trace(self) -> Trace:
+        return Trace(dialed=tuple(self._dialed))
+
+    # one host
+
+    def _way_to(self, name: str, found: HostPlan) -> tuple[Source, tuple[IPAddress, ...]] | None:
+        """Return where to come from, and the host's addresses that can be connected to from there."""
+        ips = found.addresses.ips
+        families = {ip.version for ip in ips} if found.addresses.dual_stack else {ips[0].version}
+        source = self._choose(IPV4 in families, IPV6 in families)
+        if source is None:
+            self._later(name, "no source has an address of a family that the host has", enhanced="4.4.4")
+            return None
+        if source.ipv4 is not None or source.ipv6 is not None:
+            ips = tuple([ip for ip in ips if source.has(ipv4=ip.version == IPV4, ipv6=ip.version == IPV6)])
+        return source, ips
+
+    def _tries(self, name: str, host: IPDomain, found: HostPlan) -> tuple[Try, ...]:
+        """Return how to connect to a host; nothing where it must not be used, and its outcome is known."""
+        no_session = found.tlsa_error is not None and not self._relaxed
+        if found.trouble is not None:
+            self.results.host_failed(found.policy, found.trouble, session=no_session)
+        if no_session:
+            text = f"whether there are TLSA records of {name} is not known: {found.tlsa_error}"
+            self._later(name, text, code=451, enhanced="4.7.5")  # RFC 3463 3.8: cryptographic failure
+            return ()
+        matches = self._plan.sts_matches(host)
+        decision = tries(
+            sts=self._plan.sts,
+            sts_matches=matches,
+            dane=found.dane,
+            require_tls=self._delivery.require_tls,
+            is_report=self._delivery.is_report,
+        )
+        refused = isinstance(decision, Refusal)
+        if not matches:
+            self._note_mismatch(name, session=refused)
+        if not isinstance(decision, Refusal):
+            return decision
+        if decision.lacks_verification:
+            self._lacking += 1
+            self._later(name, decision.text, code=454, enhanced="4.7.30")
+        else:
+            self._later(name, decision.text, code=451, enhanced="4.7.5")
+        return ()
+
+    def _note_mismatch(self, name: str, *, session: bool) -> None:
+        details = FailureDetails(
+            result_type=ResultType.VALIDATION_FAILURE,
+            receiving_mx_hostname=name,
+            failure_reason_code="mtasts-policy-mx-mismatch",
+        )
+        self.results.domain_failed(details, session=session)
+
+    def _no_session(self, name: str, error: SMTPError, found: HostPlan) -> None:
+        self._problem = f"{name}: {error}"
+        later = no_session(error, name, self._trace())
+        # Where TLS is refused, somebody may be in the middle; that is no reason to give a message up.
+        final = isinstance(error, ReplyError) and error.permanent and not _is_of_tls(error)
+        outcome = as_failed(later) if final else later
+        for index in list(self._pending):
+            self._set(index, outcome, found)
+
+    # one session
+
+    async def _session(self, to: Destination, passage: Passage) -> SMTPError | None:
+        """Deliver over a connection of one kind, or several; return why there was none."""
+        transactions = Transactions(self._delivery, list(self._pending), insist_8bit=False)
+        label = self._label(to)
+        fruitless, fresh = 0, False
+        while fruitless < MAX_STALE:
+            known = len(transactions.outcomes)
+            try:
+                pooled = await self._acquire(to, label, passage, fresh=fresh)
+            except SMTPError as error:
+                if not transactions.outcomes:
+                    return error
+                break
+            connection = pooled.connection
+            used = not pooled.fresh or pooled.load > 1
+            try:
+                trace = self._trace_over(pooled, to.name)
+                go_on = await transactions.run(connection, peer=to.name, used=used, trace=trace)
+            finally:
+                await self._site.pool.release(pooled)
+                self._take(transactions, to.found)
+            if not go_on:
+                break
+            fruitless = fruitless + 1 if len(transactions.outcomes) == known else 0
+            fresh = True
+        text = "the connection ended before a transaction for this recipient could begin"
+        for index in transactions.waiting:
+            self._set(index, Deferred(text=text, peer=to.name, trace=self._trace()), to.found)
+        return None
+
+    def _label(self, to: Destination) -> int:
+        """Return the label of connections that would do, remembered with how the host can be reached."""
+        key = (to.how, to.source)
+        label = to.found.labels.get(key)
+        if label is None:
+            label = self._opener.label(Endpoint(to.name, to.ips, to.how, to.source))
+            to.found.labels[key] = label
+        return label
+
+    def _trace_over(self, pooled: Pooled, name: str) -> Trace:
+        """Return how this delivery came to a connection: nearly always, straight."""
+        address = (name, pooled.connection.host)
+        if not self._dialed or self._dialed == [address]:
+            self._dialed = [address]
+            if not pooled.trace.dialed:
+                pooled.trace = Trace(dialed=(address,), tls=pooled.trace.tls)
+            return pooled.trace
+        self._note_address(*address)
+        return Trace(dialed=tuple(self._dialed), tls=pooled.trace.tls)
+
+    def _note_address(self, name: str, address: str) -> None:
+        if not self._dialed or self._dialed[-1] != (name, address):
+            self._dialed.append((name, address))
+
+    def _take(self, transactions: Transactions, found: HostPlan) -> None:
+        """Take the outcomes that transactions on one connection had."""
+        new = transactions.taken()
+        for index, outcome in new.items():
+            self._set(index, outcome, found)
+        if transactions.closing:
+            self._problem = next((outcome.text for outcome in new.values()), "the connection was closed")
+        elif new:
+            self._answered = True
+        if new and all(isinstance(outcome, Deferred) and outcome.enhanced == "4.7.30" for outcome in new.values()):
+            self._lacking += 1
+
+    async def _acquire(self, to: Destination, label: int, passage: Passage, *, fresh: bool) -> Pooled:
+        async def connect() -> SMTPConnection:
+            return await self._connect(to)
+
+        async def permit() -> None:
+            passage.step_out()  # who waits for a permit keeps nobody else out
+            await self._delivery.connecting()
+
+        if self._delivery.permit is None:
+            return await self._site.pool.acquire(connect, label=label, fresh=fresh)
+        pooled = await self._site.pool.acquire(connect, permit, label=label, fresh=fresh)
+        try:
+            await passage.enter()
+        except BaseException:
+            await self._site.pool.release(pooled)
+            raise
+        return pooled
+
+    async def _connect(self, to: Destination) -> SMTPConnection:
+        await self._site.pace_connection()
+        policy = to.found.policy
+        endpoint = Endpoint(to.name, to.ips, to.how, to.source)
+        reached: list[str] = []
+        try:
+            connection = await self._opener.open(endpoint, reached)
+        except SMTPError as error:
+            if reached:
+                self._note_address(to.name, reached[0])
+                if _is_of_tls(error):
+                    details = details_of(error, host=to.name, address=reached[0])
+                    self.results.session_failed(policy, details, concern_of(error))
+            raise
+        if connection.tls_info is not None:
+            self.results.session_succeeded(policy)
+        elif to.how.mode is not TLSMode.NONE:
+            details = FailureDetails(
+                result_type=ResultType.STARTTLS_NOT_SUPPORTED,
+                receiving_mx_hostname=to.name,
+                receiving_ip=connection.host,
+            )
+            self.results.session_in_clear(policy, details)
+        return connection
+
+    # outcomes
+
+    def _later(self, name: str, text: str, *, code: int = 0, enhanced: str = "") -> None:
+        self._all_pending(Deferred(code=code, enhanced=enhanced, text=text, peer=name, trace=self._trace()))
+
+    def _all_pending(self, outcome: Outcome) -> None:
+        for index in list(self._pending):
+            self._set(index, outcome, None)
+
+    def _set(self, index: int, outcome: Outcome, found: HostPlan | None) -> None:
+        """Take a recipient's outcome at one host; what is not final is only kept if the host said something."""
+        if isinstance(outcome, Failed) and found is not None and self._may_be_our_address(outcome, found):
+            outcome = as_deferred(outcome)
+        before = self.outcomes.get(index)
+        if isinstance(outcome, Deferred) and isinstance(before, Deferred) and before.command and not outcome.command:
+            outcome = replace(before, trace=outcome.trace)  # a reply says more than that another host was not reached
+        self.outcomes[index] = outcome
+        if not isinstance(outcome, Deferred) and index in self._pending:
+            self._pending.remove(index)
+
+    def _may_be_our_address(self, outcome: Failed, found: HostPlan) -> bool:
+        """Say whether a refusal may be one of our address, so that one of the other family is worth a try."""
+        first = self._delivery.attempt == 1
+        return first and found.addresses.dual_stack and bool(outcome.command) and outcome.enhanced.startswith(_POLICY)
+
+
+def _is_of_tls(error: SMTPError) -> bool:
+    """Say whether TLS failed, and nothing else: then a try without may succeed."""
+    return isinstance(error, TLSFailed) or error.command in _TLS_COMMANDS

@@ -1,0 +1,91 @@
+"""The transactions of one delivery on one connection: as many as the server asks for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from moxlib.queue.transport.base import Delivery
+from moxlib.queue.transport.outcomes import outcome_of
+from moxlib.queue.types import NO_TRACE, Outcome, RequireTLS, Trace
+from moxlib.smtpclient import DeliveryResult, Refused, SMTPConnection
+
+__all__ = ["MAX_STALE", "Transactions"]
+
+MAX_STALE = (
+    3  # connections in a row that are gone before MAIL is answered; then the server, or the way to it, is at fault
+)
+
+
+@dataclass(slots=True)
+class Transactions:
+    """A delivery on its way over one connection, or over several where the server wants that.
+
+    Attributes:
+        delivery: what to deliver.
+        waiting: the recipients, by index, that have no outcome yet.
+        insist_8bit: fail a message with bytes over 127 where the server does not offer 8BITMIME.
+        outcomes: by the recipient's index.
+        closing: the server said 421, or ended the connection in the midst of a transaction.
+    """
+
+    delivery: Delivery
+    waiting: Sequence[int]
+    insist_8bit: bool = True
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    closing: bool = False
+    _taken: int = 0
+
+    def taken(self) -> dict[int, Outcome]:
+        """Return the outcomes that came since this was called last."""
+        new = dict(list(self.outcomes.items())[self._taken :])
+        self._taken = len(self.outcomes)
+        return new
+
+    async def run(self, connection: SMTPConnection, *, peer: str, used: bool, trace: Trace = NO_TRACE) -> bool:
+        """Run transactions on one connection, until each recipient has an outcome or it cannot carry more.
+
+        Args:
+            connection: what to deliver over.
+            peer: who the history says answered.
+            used: the connection served others already.
+            trace: how it was made.
+
+        Returns:
+            Whether to go on with another connection: the server takes no more transactions on this one, or had closed
+            it before this one began, which is no attempt.
+        """
+        while self.waiting:
+            now = self.waiting[: connection.extensions.rcpt_max or len(self.waiting)]
+            result = await self._transaction(connection, now)
+            if used and not result.answered and not result.usable:
+                return True
+            used = True
+            mail_max = connection.extensions.mail_max
+            spent = mail_max is not None and connection.transactions >= mail_max
+            again: list[int] = []
+            for index, recipient in zip(now, result.recipients, strict=True):
+                if isinstance(recipient, Refused) and recipient.further_transaction and (result.usable or spent):
+                    again.append(index)
+                else:
+                    self.outcomes[index] = outcome_of(recipient, peer, trace)
+            self.waiting = [*again, *self.waiting[len(now) :]]
+            if not result.usable:
+                self.closing = not spent
+                return spent and bool(self.waiting)
+        return False
+
+    async def _transaction(self, connection: SMTPConnection, now: Sequence[int]) -> DeliveryResult:
+        delivery = self.delivery
+        recipients = delivery.recipients
+        content = delivery.content
+        data = content.data
+        needs_8bit = delivery.needs_8bit and (self.insist_8bit or connection.extensions.eight_bit_mime)
+        return await connection.deliver(
+            delivery.sender,
+            [recipients[index] for index in now],
+            content.chunks() if data is None else data,
+            size=content.size,
+            needs_8bit=needs_8bit,
+            needs_smtputf8=delivery.needs_smtputf8,
+            require_tls=delivery.require_tls is RequireTLS.YES,
+            lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
+        )
