@@ -38,7 +38,8 @@ class Report:
         organization: who made it.
         contact: their address for questions.
         report_id: what the reporter calls it, unique for them.
-        start, end: the time it is about, in UTC; both belong to it.
+        start: the beginning of the time it is about, in UTC.
+        end: its last second.
         results: what it says.
     """
 
