@@ -1,8 +1,8 @@
-"""A minimal SMTP sink in a process of its own: `python -m benchmarks._sink [--port N] [--no-pipelining]`.
+"""A minimal SMTP sink in a process of its own: `python -m benchmarks._sink [--port N] [--no-pipelining] [--chunking]`.
 
 It takes every message and keeps none, with as little work as Python allows, so that what is measured is the client. On
 start it prints its port; HELP tells how many messages it has taken. `Sink` starts one, or Debian's `smtp-sink` where
-that is installed, and stops it.
+that is installed and can do what is asked for, and stops it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,12 @@ REPLIES = {
 class Server:
     """What the connections share."""
 
-    def __init__(self, *, pipelining: bool) -> None:
-        offered = (*EXTENSIONS, b"PIPELINING") if pipelining else EXTENSIONS
-        lines = (b"sink.example", *offered)
+    def __init__(self, *, pipelining: bool, chunking: bool) -> None:
+        lines = [b"sink.example", *EXTENSIONS]
+        if pipelining:
+            lines.append(b"PIPELINING")
+        if chunking:
+            lines.append(b"CHUNKING")
         self.ehlo = b"".join(b"250%s%s\r\n" % (b" " if line is lines[-1] else b"-", line) for line in lines)
         self.messages = 0
 
@@ -50,6 +53,8 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.rest = b""
         self.in_data = False
+        self.octets = 0  # that are still to come of a chunk
+        self.is_last = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -64,6 +69,14 @@ class Connection(asyncio.Protocol):
         out: list[bytes] = []
         position = 0
         while True:
+            if self.octets:
+                taken = min(self.octets, len(data) - position)
+                position += taken
+                self.octets -= taken
+                if self.octets:
+                    break
+                out.append(self.chunk_reply())
+                continue
             if self.in_data:
                 end = data.find(END, position)
                 if end < 0:
@@ -71,13 +84,19 @@ class Connection(asyncio.Protocol):
                     break
                 position = end + len(END)
                 self.in_data = False
-                self.server.messages += 1
-                out.append(b"250 2.0.0 Ok: queued as %X\r\n" % self.server.messages)
+                out.append(self.queued())
                 continue
             end = data.find(b"\n", position)
             if end < 0:
                 break
             verb = data[position : position + 4].upper()
+            if verb == b"BDAT":
+                _, size, *last = data[position:end].split()
+                position = end + 1
+                self.octets, self.is_last = int(size), bool(last)
+                if not self.octets:
+                    out.append(self.chunk_reply())
+                continue
             # DATA's own line end stays, and may be the one before a dot that comes at once.
             position = end - 1 if verb == b"DATA" else end + 1
             out.append(self.reply(verb))
@@ -86,6 +105,13 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join(out))
             if out[-1].startswith(b"221"):
                 self.transport.close()
+
+    def queued(self) -> bytes:
+        self.server.messages += 1
+        return b"250 2.0.0 Ok: queued as %X\r\n" % self.server.messages
+
+    def chunk_reply(self) -> bytes:
+        return self.queued() if self.is_last else b"250 2.0.0 Ok\r\n"
 
     def reply(self, verb: bytes) -> bytes:
         if verb == b"DATA":
@@ -100,9 +126,9 @@ class Connection(asyncio.Protocol):
         return REPLIES.get(verb, b"500 5.5.1 Error\r\n")
 
 
-async def serve(port: int, *, pipelining: bool) -> None:
+async def serve(port: int, *, pipelining: bool, chunking: bool) -> None:
     """Listen on loopback, print the port, and serve until the process is ended."""
-    server = Server(pipelining=pipelining)
+    server = Server(pipelining=pipelining, chunking=chunking)
     listener = await asyncio.get_running_loop().create_server(lambda: Connection(server), "127.0.0.1", port)
     print(listener.sockets[0].getsockname()[1], flush=True)
     await listener.serve_forever()
@@ -116,11 +142,13 @@ class Sink:
         program: what it is, for a report.
     """
 
-    def __init__(self, *, pipelining: bool = True) -> None:
-        smtp_sink = shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    def __init__(self, *, pipelining: bool = True, chunking: bool = False) -> None:
+        # With chunks ours: smtp-sink does not know them.
+        smtp_sink = None if chunking else shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin")
         self.port = 0
         self.program = "smtp-sink" if smtp_sink is not None else "benchmarks._sink"
-        self._command = [sys.executable, "-m", "benchmarks._sink"] + ([] if pipelining else ["--no-pipelining"])
+        options = ([] if pipelining else ["--no-pipelining"]) + (["--chunking"] if chunking else [])
+        self._command = [sys.executable, "-m", "benchmarks._sink", *options]
         if smtp_sink is not None:
             self.port = free_port()
             options = [] if pipelining else ["-p"]
@@ -176,9 +204,10 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks._sink", description="A minimal SMTP sink.")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--no-pipelining", dest="pipelining", action="store_false")
+    parser.add_argument("--chunking", action="store_true")
     arguments = parser.parse_args()
     try:
-        asyncio.run(serve(arguments.port, pipelining=arguments.pipelining))
+        asyncio.run(serve(arguments.port, pipelining=arguments.pipelining, chunking=arguments.chunking))
     except KeyboardInterrupt:
         return
 

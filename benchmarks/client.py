@@ -1,4 +1,8 @@
-"""The SMTP client on one connection beside smtplib and aiosmtplib: 4 KB messages to a sink in another process."""
+"""The SMTP client on one connection beside smtplib and aiosmtplib: 4 KB messages to a sink in another process.
+
+On loopback, where the programs' own time counts, and with a round-trip time of 20 ms, where it counts how often a
+client waits. The sink offers PIPELINING, or PIPELINING and CHUNKING, or neither; the peers make use of neither.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import asyncio
 import importlib.util
 import smtplib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import aiosmtplib
 
+from benchmarks._delay import Delay
 from benchmarks._report import Figure, compare
 from benchmarks._sink import Sink
 from moxlib.smtpclient import Accepted, SMTPConnection, TLSMode
@@ -23,6 +28,9 @@ SENDER = "sender@client.example"
 RECIPIENT = "recipient@server.example"
 SIZE = 4096
 IN_FLIGHT = 8  # deliveries at once on one connection, so that one begins in the write in which another ends
+# A figure's name, and whether the sink offers PIPELINING and CHUNKING.
+SINKS = (("", True, False), ("_chunking", True, True), ("_no_pipelining", False, False))
+ROUND_TRIP = 20  # milliseconds, of a connection through `Delay`
 
 
 def message() -> bytes:
@@ -36,44 +44,67 @@ MESSAGE = message()
 
 
 def figures(options: Options) -> Iterator[Figure]:
-    """Yield messages a second and CPU time a message, with and without pipelining."""
+    """Yield messages a second and CPU time a message: by what the server offers, near and far away."""
     count, rounds = (200, 3) if options.quick else (4_000, 7)
-    for pipelining in (True, False):
-        with Sink(pipelining=pipelining) as sink:
-            yield from _figures(sink.port, count, rounds, suffix="" if pipelining else "_no_pipelining")
+    far, far_rounds = (4, 1) if options.quick else (25, 3)
+    for suffix, pipelining, chunking in SINKS:
+        with Sink(pipelining=pipelining, chunking=chunking) as sink:
+            yield from _near(sink.port, count, rounds, suffix)
+            with Delay(sink.port, milliseconds=ROUND_TRIP / 2) as delay:
+                yield from _far(delay.port, far, far_rounds, f"{suffix}_{ROUND_TRIP}ms")
 
 
-def _figures(port: int, count: int, rounds: int, *, suffix: str) -> Iterator[Figure]:
-    ours: dict[str, Callable[[Timer], None]] = {
-        "": lambda timer: asyncio.run(_one_by_one(port, count, timer)),
-        f"_{IN_FLIGHT}_in_flight": lambda timer: asyncio.run(_at_once(port, count, timer)),
-    }
-    if suffix:
-        ours = {"": ours[""]}  # without pipelining they run one by one anyway
-    elif importlib.util.find_spec("uvloop") is not None:
-        import uvloop  # noqa: PLC0415 - an extra
+def _near(port: int, count: int, rounds: int, suffix: str) -> Iterator[Figure]:
+    peers = _peers(port, count)
+    for name, client in _ours(port, count, suffix).items():
+        yield _compared(f"client{suffix}{name}", "messages/s", _rate, client, peers, count, rounds)
+        yield _compared(f"client_cpu{suffix}{name}", "us/message", _cpu, client, peers, count, rounds)
 
-        ours["_uvloop"] = lambda timer: uvloop.run(_one_by_one(port, count, timer))
-        ours[f"_{IN_FLIGHT}_in_flight_uvloop"] = lambda timer: uvloop.run(_at_once(port, count, timer))
-    peers: dict[str, Callable[[Timer], None]] = {
+
+def _far(port: int, count: int, rounds: int, suffix: str) -> Iterator[Figure]:
+    clients = _ours(port, count, suffix, uvloop=False)  # whatever the loop, it waits
+    for name, client in clients.items():
+        yield _compared(f"client{suffix}{name}", "messages/s", _rate, client, _peers(port, count), count, rounds)
+
+
+def _ours(port: int, count: int, suffix: str, *, uvloop: bool = True) -> dict[str, Client]:
+    """Return our ways to send so many messages."""
+    in_flight = f"_{IN_FLIGHT}_in_flight"
+    ours: dict[str, Client] = {"": lambda timer: asyncio.run(_one_by_one(port, count, timer))}
+    if "_no_pipelining" in suffix:
+        return ours  # they run one by one anyway
+    ours[in_flight] = lambda timer: asyncio.run(_at_once(port, count, timer))
+    if uvloop and importlib.util.find_spec("uvloop") is not None:
+        from uvloop import run  # noqa: PLC0415 - an extra
+
+        ours["_uvloop"] = lambda timer: run(_one_by_one(port, count, timer))
+        ours[f"{in_flight}_uvloop"] = lambda timer: run(_at_once(port, count, timer))
+    return ours
+
+
+def _peers(port: int, count: int) -> dict[str, Client]:
+    return {
         "smtplib": lambda timer: _smtplib(port, count, timer),
         "aiosmtplib": lambda timer: asyncio.run(_aiosmtplib(port, count, timer)),
     }
-    for name, client in ours.items():
-        yield compare(
-            _rate(client, count),
-            {peer: _rate(its, count) for peer, its in peers.items()},
-            rounds,
-            name=f"client{suffix}{name}",
-            unit="messages/s",
-        )
-        yield compare(
-            _cpu(client, count),
-            {peer: _cpu(its, count) for peer, its in peers.items()},
-            rounds,
-            name=f"client_cpu{suffix}{name}",
-            unit="us/message",
-        )
+
+
+def _compared(
+    name: str,
+    unit: str,
+    measure: Callable[[Client, int], Callable[[], float]],
+    client: Client,
+    peers: dict[str, Client],
+    count: int,
+    rounds: int,
+) -> Figure:
+    return compare(
+        measure(client, count),
+        {peer: measure(its, count) for peer, its in peers.items()},
+        rounds,
+        name=name,
+        unit=unit,
+    )
 
 
 class Timer:
@@ -90,7 +121,11 @@ class Timer:
         self.spent += self._clock()
 
 
-def _rate(client: Callable[[Timer], None], count: int) -> Callable[[], float]:
+Client: TypeAlias = "Callable[[Timer], None]"
+"""Sends the messages, within the timer's block."""
+
+
+def _rate(client: Client, count: int) -> Callable[[], float]:
     def run() -> float:
         timer = Timer(time.perf_counter)
         client(timer)
@@ -99,7 +134,7 @@ def _rate(client: Callable[[Timer], None], count: int) -> Callable[[], float]:
     return run
 
 
-def _cpu(client: Callable[[Timer], None], count: int) -> Callable[[], float]:
+def _cpu(client: Client, count: int) -> Callable[[], float]:
     def run() -> float:
         timer = Timer(time.process_time)
         client(timer)

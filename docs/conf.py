@@ -51,6 +51,8 @@ nitpick_ignore_regex = [
 ]
 nitpick_ignore = [
     ("py:class", "EmailMessage"),  # of a type alias in quotes, which autodoc shows as it is written
+    ("py:class", "moxlib.queue.transport.direct.transport.Default"),  # the type of "not given", beside None
+    ("py:class", "tuple[~moxlib.queue.dsn_request.Notify"),  # half of a type, behind a Literal that has an empty text
     ("py:class", "moxlib.smtpclient.wire.Wire"),  # what the parts of the state machine pass on among themselves
 ]
 

@@ -5,7 +5,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moxlib.smtpclient import Reply, ReplyParser, Session, Transaction
+from moxlib.smtpclient import DSNParameters, Reply, ReplyParser, Session, Transaction
 from moxlib.smtpclient.parser import MAX_AUTH_LINE, MAX_REPLY_LINE, MAX_REPLY_LINES
 from moxlib.smtpclient.reply import Command, escape
 
@@ -20,18 +20,25 @@ lines = st.builds(
 )
 
 
-@given(st.lists(lines, max_size=60), st.integers(1, 5000))
-def test_any_bytes(said: list[bytes], size: int) -> None:
-    session = Session("client.example")
+@given(st.lists(lines, max_size=60), st.integers(1, 5000), st.booleans(), st.booleans())
+def test_any_bytes(said: list[bytes], size: int, greeted: bool, lmtp: bool) -> None:
+    session = Session("client.example", lmtp=lmtp)
     session.greet()
-    transaction = Transaction(session, mail_from="a@x", recipients=["b@x", "c@x"], content=b"hi\r\n", size=4)
-    session.submit(transaction)
+    if greeted:
+        session.receive(b"220 x\r\n250-x\r\n250-PIPELINING\r\n250-DSN\r\n250 CHUNKING\r\n")
+    dsn = DSNParameters(envid="1")
+    transactions = [
+        Transaction(session, mail_from="a@x", recipients=["b@x", "c@x"], content=b"hi\r\n", size=4, dsn=dsn)
+        for _ in range(3)
+    ]
+    for transaction in transactions:
+        session.submit(transaction)
     data = b"".join(said)
     for start in range(0, len(data), size):
         session.receive(data[start : start + size])
         session.data_to_send()
     session.lost(session.connection_lost("the end"))
-    assert len(transaction.result.recipients) == 2
+    assert [len(transaction.result.recipients) for transaction in transactions] == [2, 2, 2]
 
 
 @given(st.lists(lines, max_size=60), st.booleans())

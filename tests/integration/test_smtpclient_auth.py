@@ -23,7 +23,7 @@ from moxlib.smtpclient import (
     unverified_context,
     verified_context,
 )
-from moxlib.testing.smtp_peer import Answer, ByCommand, PeerSession, SMTPPeer
+from moxlib.testing.smtp_peer import Answer, ByCommand, Conversation, PeerSession, SMTPPeer
 
 MESSAGE = b"Subject: hi\r\n\r\n"
 USER, PASSWORD = "mjl@x", "pässword"
@@ -245,9 +245,9 @@ def note_binding(peer: SMTPPeer, bindings: list[bytes], monkeypatch: pytest.Monk
     """Have the peer note its side's tls-unique as soon as its handshake is done."""
     answer = peer._answer
 
-    async def noting(reply: Answer, writer: asyncio.StreamWriter, session: PeerSession) -> bool:
-        go_on = await answer(reply, writer, session)
-        connection = writer.get_extra_info("ssl_object")
+    async def noting(reply: Answer, talk: Conversation) -> bool:
+        go_on = await answer(reply, talk)
+        connection = talk.writer.get_extra_info("ssl_object")
         if connection is not None and not bindings:
             bindings.append(connection.get_channel_binding("tls-unique"))
         return go_on

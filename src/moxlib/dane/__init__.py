@@ -5,9 +5,9 @@ verify(records, chain, names, now) `TLSA`: the record that verified the certific
 record_for(certificate)            the record to publish for a certificate
 """
 
-from moxlib.dane.errors import DANEError
+from moxlib.dane.errors import DANEError, DANEFault
 from moxlib.dane.publish import record_for
 from moxlib.dane.records import DANE_EE, DANE_TA, usable
 from moxlib.dane.verify import verify
 
-__all__ = ["DANE_EE", "DANE_TA", "DANEError", "record_for", "usable", "verify"]
+__all__ = ["DANE_EE", "DANE_TA", "DANEError", "DANEFault", "record_for", "usable", "verify"]

@@ -4,10 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
-
+from moxlib.dane.certificate import certificate_of, public_key_info, public_key_of
 from moxlib.dns import TLSA
 
 __all__ = ["CERTIFICATE", "DANE_EE", "DANE_TA", "FULL", "PUBLIC_KEY", "association", "matches", "usable"]
@@ -42,34 +39,20 @@ def _is_usable(record: TLSA) -> bool:
     if record.usage not in (DANE_TA, DANE_EE) or record.selector not in (CERTIFICATE, PUBLIC_KEY):
         return False
     if record.matching_type == FULL:
-        return _can_be_read(record)
+        read = certificate_of if record.selector == CERTIFICATE else public_key_of
+        return read(record.data) is not None
     digest = _DIGESTS.get(record.matching_type)
     return digest is not None and len(record.data) == digest[0]
 
 
-def _can_be_read(record: TLSA) -> bool:
-    try:
-        if record.selector == CERTIFICATE:
-            x509.load_der_x509_certificate(record.data)
-        else:
-            load_der_public_key(record.data)
-    except (ValueError, UnsupportedAlgorithm):
-        return False
-    return True
+def association(certificate: bytes, *, selector: int, matching_type: int) -> bytes | None:
+    """Return the data that a record of known values has for a certificate in DER; None where that has no such part."""
+    data = certificate if selector == CERTIFICATE else public_key_info(certificate)
+    if data is None or matching_type == FULL:
+        return data
+    return _DIGESTS[matching_type][1](data).digest()
 
 
-def association(certificate: x509.Certificate, *, selector: int, matching_type: int) -> bytes | None:
-    """Return the data that a record for a certificate has; None where its key is of a kind that nobody knows."""
-    if selector == CERTIFICATE:
-        data = certificate.public_bytes(Encoding.DER)
-    else:
-        try:
-            data = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        except (ValueError, UnsupportedAlgorithm):
-            return None
-    return data if matching_type == FULL else _DIGESTS[matching_type][1](data).digest()
-
-
-def matches(record: TLSA, certificate: x509.Certificate) -> bool:
-    """Return whether a usable record is one of this certificate, or of its key."""
+def matches(record: TLSA, certificate: bytes) -> bool:
+    """Return whether a usable record is one of this certificate, in DER, or of its key."""
     return association(certificate, selector=record.selector, matching_type=record.matching_type) == record.data

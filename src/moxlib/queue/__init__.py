@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Content,
         Delivery,
         FailTransport,
+        LMTPTransport,
         ManagedTransport,
         Security,
         Services,
@@ -101,6 +102,7 @@ __all__ = [
     "InvalidFilter",
     "InvalidSchedule",
     "InvalidSubmission",
+    "LMTPTransport",
     "ManagedTransport",
     "Message",
     "MessageFilter",
@@ -157,8 +159,8 @@ _ERRORS = (
     "StorageUnavailable TooManyRecipients UnknownTransport"
 )
 _TRANSPORT = (
-    "AttachedTransport Content Delivery FailTransport ManagedTransport SMTPTransport Security Services "
-    "SubmissionTransport SubmissionsTransport Transport"
+    "AttachedTransport Content Delivery FailTransport LMTPTransport ManagedTransport SMTPTransport Security "
+    "Services SubmissionTransport SubmissionsTransport Transport"
 )
 _TYPES = (
     "AttemptResult Deferred Delivered Event EventType Failed HoldRule Message Outcome RequireTLS ResultKind Retired "

@@ -1,21 +1,17 @@
 """What a submitter wants of delivery status notifications (RFC 3461): data, checked when it is made."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Literal
 
+from moxlib.errors import InputError
 from moxlib.queue.errors import InvalidSubmission
+from moxlib.smtpclient import DSNParameters, RecipientParameters
 
 __all__ = ["DSNRequest", "Notify", "RecipientDSN"]
-
-MAX_ENVID: Final = 100  # characters in xtext (RFC 3461 4.4)
-MAX_ORCPT: Final = 500  # characters in xtext, the type included (RFC 3461 4.2)
-_printable = re.compile(r"[ -~]*").fullmatch
-_orcpt = re.compile(r"[A-Za-z0-9-]+;[ -~\u00a1-\U0010ffff]+").fullmatch
-_needs_code = re.compile(r"[^!-*,-<>-~]").findall  # what xtext writes as "+HH" (RFC 3461 4)
 
 
 class Notify(StrEnum):
@@ -43,9 +39,9 @@ class RecipientDSN:
     orcpt: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "notify", _checked(self.notify))
-        if self.orcpt and not (_orcpt(self.orcpt) and _xtext_length(self.orcpt) <= MAX_ORCPT):
-            raise InvalidSubmission(f"an original recipient is `type;address`, not {self.orcpt!a:.100}")
+        with _as_submission():
+            object.__setattr__(self, "notify", _known(self.notify))
+            RecipientParameters(notify=self.notify, orcpt=self.orcpt)
 
 
 def _no_recipients() -> Mapping[str, RecipientDSN]:
@@ -72,14 +68,10 @@ class DSNRequest:
     recipients: Mapping[str, RecipientDSN] = field(default_factory=_no_recipients)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "notify", _checked(self.notify))
-        if self.ret not in ("", "FULL", "HDRS"):
-            raise InvalidSubmission(f"DSNRequest.ret is FULL, HDRS or empty, not {self.ret!r:.100}")
-        if not _printable(self.envid) or _xtext_length(self.envid) > MAX_ENVID:
-            text = (
-                f"an envelope identifier is at most {MAX_ENVID} characters of printable ASCII (fewer where many need a "
-            )
-            raise InvalidSubmission(f"{text}code), not {self.envid!a:.100}")
+        with _as_submission():
+            object.__setattr__(self, "notify", _known(self.notify))
+            RecipientParameters(notify=self.notify)
+            DSNParameters(ret=self.ret or None, envid=self.envid)
 
     def notify_for(self, recipient: str) -> str:
         """Return NOTIFY's value for a recipient; empty: none."""
@@ -92,15 +84,18 @@ class DSNRequest:
         return own.orcpt if own is not None else ""
 
 
-def _checked(notify: Iterable[Notify | str]) -> tuple[Notify, ...]:
+@contextmanager
+def _as_submission() -> Iterator[None]:
+    """Let what cannot stand in SMTP be told as what the submitter gave."""
     try:
-        known = tuple([Notify(item) for item in notify])
+        yield
+    except InputError as error:
+        raise InvalidSubmission(str(error)) from error
+
+
+def _known(notify: Iterable[Notify | str]) -> tuple[Notify, ...]:
+    """Return the values as such, each once."""
+    try:
+        return tuple(dict.fromkeys([Notify(item) for item in notify]))
     except ValueError as error:
-        raise InvalidSubmission(f"notify is of {', '.join(Notify)}: {error}") from error
-    if Notify.NEVER in known and len(known) > 1:
-        raise InvalidSubmission("NEVER stands alone (RFC 3461 4.1)")
-    return tuple(dict.fromkeys(known))
-
-
-def _xtext_length(text: str) -> int:
-    return len(text) + 2 * len(_needs_code(text))
+        raise InputError(f"notify is of {', '.join(Notify)}: {error}") from error

@@ -14,7 +14,9 @@ __all__ = ["DEFAULT_MECHANISMS", "MECHANISMS", "Credentials", "choose_mechanism"
 
 # From strongest to weakest. The default ones do not show the password to the other end; the others are for who asks.
 DEFAULT_MECHANISMS: Final = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "CRAM-MD5")
-MECHANISMS: Final = (*DEFAULT_MECHANISMS, "XOAUTH2", "PLAIN", "LOGIN", "EXTERNAL")
+# EXTERNAL goes first: there is no secret in it that could be shown or guessed, and who names it has a certificate. Of
+# the last three, a token is worth less to who steals it than a password.
+MECHANISMS: Final = ("EXTERNAL", *DEFAULT_MECHANISMS, "XOAUTH2", "PLAIN", "LOGIN")
 _CLEARTEXT: Final = frozenset({"XOAUTH2", "PLAIN", "LOGIN"})
 
 
@@ -23,7 +25,7 @@ class Credentials:
     """Who logs in, with what, and how.
 
     Attributes:
-        username: who.
+        username: who. With EXTERNAL it may be empty: then it is whom the server takes the client certificate for.
         password: for all mechanisms but XOAUTH2 and EXTERNAL.
         token: the OAuth 2.0 access token, for XOAUTH2.
         mechanisms: the ones that may be used; their order is not heeded, the strongest that the server offers is taken.
@@ -31,7 +33,8 @@ class Credentials:
             proved who it is, or to who listens.
 
     Raises:
-        InputError: an unknown mechanism; a NUL in username or password (RFC 4616 2), or a control for XOAUTH2.
+        InputError: an unknown mechanism; a NUL in username or password (RFC 4616 2), or a control for XOAUTH2; what
+            cannot be written in UTF-8.
     """
 
     username: str
@@ -44,6 +47,8 @@ class Credentials:
         unknown = [name for name in self.mechanisms if name not in MECHANISMS]
         if unknown:
             raise InputError(f"unknown SASL mechanisms: {unknown!r}; known are {', '.join(MECHANISMS)}")
+        if any("\ud800" <= c <= "\udfff" for c in self.username + self.password + self.token):
+            raise InputError("a username, password or token with a surrogate")
         if "\0" in self.username or "\0" in self.password:
             raise InputError("a username or password with NUL")
         if "XOAUTH2" in self.mechanisms and any(c < " " for c in self.username + self.token):

@@ -1,4 +1,4 @@
-"""The vocabulary of SMTP, without I/O: addresses, paths, reply codes, dot-stuffing.
+"""The vocabulary of SMTP, without I/O: addresses, paths, reply codes, dot-stuffing, xtext.
 
 Addresses (`address`, `path`):
 
@@ -18,6 +18,9 @@ Codes (`codes`): `ReplyCode` (an IntEnum of reply codes), `EnhancedCode(class_, 
 
 Message data (`data`): `dot_stuff(data: bytes) -> bytes`, `DotStuffer` (`feed`, `finish`), `END_OF_DATA`; and for
 servers `DotUnstuffer` (`feed`, `done`, `rest`) and `dot_unstuff(data: bytes) -> bytes`.
+
+Parameters (`xtext`): `encode_xtext(text: str) -> str` and `decode_xtext(text: str) -> str` (RFC 3461), which raise
+`InvalidXtext`; `encode_utf8_address(address: str, smtputf8: bool) -> str` (RFC 6533).
 """
 
 from moxlib.smtp.address import (
@@ -34,6 +37,7 @@ from moxlib.smtp.address import (
 from moxlib.smtp.codes import Detail, EnhancedCode, InvalidEnhancedCode, ReplyCode
 from moxlib.smtp.data import END_OF_DATA, DotStuffer, DotUnstuffer, dot_stuff, dot_unstuff
 from moxlib.smtp.path import Path, parse_path
+from moxlib.smtp.xtext import InvalidXtext, decode_xtext, encode_utf8_address, encode_xtext
 
 __all__ = [
     "END_OF_DATA",
@@ -46,11 +50,15 @@ __all__ = [
     "EnhancedCode",
     "InvalidAddress",
     "InvalidEnhancedCode",
+    "InvalidXtext",
     "Localpart",
     "Path",
     "ReplyCode",
+    "decode_xtext",
     "dot_stuff",
     "dot_unstuff",
+    "encode_utf8_address",
+    "encode_xtext",
     "parse_address",
     "parse_dsn_address",
     "parse_localpart",

@@ -11,6 +11,8 @@ from moxlib._lazy import lazy_names
 
 if TYPE_CHECKING:
     from moxlib.smtpclient.connection import SMTPConnection
+    from moxlib.smtpclient.dialing import Dialed, DialFailed, DialFailure, dial
+    from moxlib.smtpclient.dsn import DSNParameters, RecipientParameters
     from moxlib.smtpclient.errors import (
         AuthenticationFailed,
         CannotCarry,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
         SMTPError,
         TLSFailed,
     )
-    from moxlib.smtpclient.extensions import Extensions
+    from moxlib.smtpclient.extensions import Extensions, FutureRelease
     from moxlib.smtpclient.gather import (
         Addresses,
         Hosts,
@@ -49,8 +51,16 @@ if TYPE_CHECKING:
     from moxlib.smtpclient.reply import Command, Reply
     from moxlib.smtpclient.result import Accepted, DeliveryResult, NotSent, RecipientResult, Refused, Unknown
     from moxlib.smtpclient.session import Exchange, Session
+    from moxlib.smtpclient.socks import Proxy, SOCKS5Proxy
     from moxlib.smtpclient.timeouts import Timeouts
-    from moxlib.smtpclient.tls import TLSInfo, TLSMode, unverified_context, verified_context
+    from moxlib.smtpclient.tls import (
+        CheckCertificates,
+        TLSInfo,
+        TLSMode,
+        peer_chain,
+        unverified_context,
+        verified_context,
+    )
     from moxlib.smtpclient.transaction import Transaction
 
 __all__ = [
@@ -58,13 +68,19 @@ __all__ = [
     "Addresses",
     "AuthenticationFailed",
     "CannotCarry",
+    "CheckCertificates",
     "Command",
     "CommandTimeout",
     "ConnectionLost",
+    "DSNParameters",
     "DeliveryResult",
+    "DialFailed",
+    "DialFailure",
+    "Dialed",
     "Exchange",
     "ExtensionMissing",
     "Extensions",
+    "FutureRelease",
     "GatherError",
     "Hosts",
     "InvalidContent",
@@ -77,6 +93,8 @@ __all__ = [
     "NotSent",
     "NullMX",
     "ProtocolError",
+    "Proxy",
+    "RecipientParameters",
     "RecipientResult",
     "Refused",
     "Reply",
@@ -85,6 +103,7 @@ __all__ = [
     "ResponseInjected",
     "SMTPConnection",
     "SMTPError",
+    "SOCKS5Proxy",
     "Session",
     "TLSARecords",
     "TLSFailed",
@@ -94,9 +113,11 @@ __all__ = [
     "Transaction",
     "Unknown",
     "dane_applies",
+    "dial",
     "gather_hosts",
     "gather_ips",
     "gather_tlsa",
+    "peer_chain",
     "tlsa_names",
     "unverified_context",
     "verified_context",
@@ -109,7 +130,7 @@ _ERRORS = (
 _GATHER = "Addresses Hosts TLSARecords dane_applies gather_hosts gather_ips gather_tlsa tlsa_names"
 _GATHER_ERRORS = "GatherError LookupFailed NoAddresses NoHosts NoSuchDomain NullMX"
 _RESULTS = "Accepted DeliveryResult NotSent RecipientResult Refused Unknown"
-_TLS = "TLSInfo TLSMode unverified_context verified_context"
+_TLS = "CheckCertificates TLSInfo TLSMode peer_chain unverified_context verified_context"
 
 if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
     __getattr__, __dir__ = lazy_names(
@@ -121,8 +142,11 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(_RESULTS.split(), ".result"),
             **dict.fromkeys(_TLS.split(), ".tls"),
             **dict.fromkeys(("Command", "Reply"), ".reply"),
+            **dict.fromkeys(("DSNParameters", "RecipientParameters"), ".dsn"),
             **dict.fromkeys(("Exchange", "Session"), ".session"),
-            "Extensions": ".extensions",
+            **dict.fromkeys(("DialFailed", "DialFailure", "Dialed", "dial"), ".dialing"),
+            **dict.fromkeys(("Proxy", "SOCKS5Proxy"), ".socks"),
+            **dict.fromkeys(("Extensions", "FutureRelease"), ".extensions"),
             "Login": ".login",
             "ReplyParser": ".parser",
             "SMTPConnection": ".connection",

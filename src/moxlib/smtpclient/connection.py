@@ -12,12 +12,14 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError, MoxlibError
 from moxlib.moxio import tls_info
 from moxlib.sasl import Credentials
+from moxlib.smtpclient.dsn import DSNParameters
 from moxlib.smtpclient.errors import CommandTimeout, ConnectionLost, SMTPError, TLSFailed
 from moxlib.smtpclient.extensions import Extensions
 from moxlib.smtpclient.login import Login
 from moxlib.smtpclient.reply import Command
 from moxlib.smtpclient.result import DeliveryResult
 from moxlib.smtpclient.session import Session
+from moxlib.smtpclient.socks import Proxy
 from moxlib.smtpclient.timeouts import Timeouts
 from moxlib.smtpclient.tls import (
     CheckCertificates,
@@ -34,6 +36,7 @@ from moxlib.smtpclient.wire import BLOCK, Wire
 
 __all__ = ["SMTPConnection"]
 
+SMTP_PORT: Final = 25
 SENT_WHOLE: Final = 256 * 1024  # bytes of content that are sent in one write; more goes in blocks, as the peer takes it
 MAX_REASON: Final = 300  # characters of what the operating system or OpenSSL says that are kept
 
@@ -59,7 +62,7 @@ class SMTPConnection:
         self._tls: TLSInfo | None = None
 
     @classmethod
-    async def connect(
+    async def connect(  # noqa: PLR0913 - options by keyword; each is a fact about this one server
         cls,
         host: str,
         port: int = 25,
@@ -72,6 +75,9 @@ class SMTPConnection:
         credentials: Credentials | None = None,
         local_address: str | None = None,
         family: socket.AddressFamily = socket.AF_UNSPEC,
+        proxy: Proxy | None = None,
+        sock: socket.socket | None = None,
+        lmtp: bool = False,
         timeouts: Timeouts | None = None,
         clock: Clock | None = None,
     ) -> Self:
@@ -92,6 +98,10 @@ class SMTPConnection:
             credentials: to log in with, by the strongest mechanism both sides allow.
             local_address: the address to connect from.
             family: AF_INET or AF_INET6 to use only that.
+            proxy: makes the connection on our behalf; `local_address` is then the one towards it.
+            sock: one that is connected already, by `dial` for example, so that `host` is only a name. It is closed with
+                the connection, or when an `SMTPError` is raised.
+            lmtp: the server speaks LMTP (RFC 2033); by convention it listens on port 24.
             timeouts: how long each step may take.
             clock: what the time is taken from.
 
@@ -102,19 +112,24 @@ class SMTPConnection:
             ReplyError: the server refused to serve us, or the credentials.
             ProtocolError: it did not speak SMTP; `ResponseInjected` if data came before the handshake.
             AuthenticationFailed: there is no common mechanism, or the exchange failed.
+            InputError: LMTP on port 25, which RFC 2033 5 forbids; or `sock` beside what says how to connect.
         """
+        if sock is not None and (proxy is not None or local_address is not None or family != socket.AF_UNSPEC):
+            raise InputError("a connected socket is connected already: no proxy, local_address or family")
+        if lmtp and port == SMTP_PORT:
+            raise InputError("LMTP is not spoken on port 25 (RFC 2033 5)")
         clock = clock if clock is not None else SystemClock()
         timeouts = timeouts if timeouts is not None else Timeouts()
         if tls is not TLSMode.NONE and tls_context is None:
             tls_context = unverified_context() if tls is TLSMode.OPPORTUNISTIC else verified_context()
-        session = Session(ehlo_name, tls=tls is TLSMode.IMMEDIATE)
+        session = Session(ehlo_name, tls=tls is TLSMode.IMMEDIATE, lmtp=lmtp)
         wire = Wire(session, clock, timeouts)
         connection = cls(wire, host=host, port=port, check_certificates=check_certificates)
         at_once = tls_context if tls is TLSMode.IMMEDIATE else None
         name = server_hostname if server_hostname is not None else host
         greeting = session.greet()  # before there is a connection: the server speaks as soon as there is one
         try:
-            await connection._open(at_once, name, local_address, family, timeouts, clock)
+            await connection._open(at_once, name, local_address, family, proxy, sock, timeouts, clock)
             await wire.finish(greeting)
             if tls is TLSMode.REQUIRED or (tls is TLSMode.OPPORTUNISTIC and session.extensions.starttls):
                 assert tls_context is not None
@@ -126,27 +141,87 @@ class SMTPConnection:
             raise
         return connection
 
+    @classmethod
+    async def connect_unix(
+        cls,
+        path: str,
+        *,
+        ehlo_name: str,
+        lmtp: bool = True,
+        timeouts: Timeouts | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Connect to a Unix-domain socket and greet; without TLS, as nobody is in between.
+
+        Args:
+            path: the socket. It stands as `host` of the connection, with port 0.
+            ehlo_name: this side's name for LHLO, or EHLO.
+            lmtp: the server speaks LMTP (RFC 2033), as those on such sockets do; False: SMTP.
+            timeouts: how long each step may take.
+            clock: what the time is taken from.
+
+        Raises:
+            ConnectionLost: no connection, or it ended early.
+            CommandTimeout: a step took too long.
+            ReplyError: the server refused to serve us.
+            ProtocolError: it did not speak the protocol.
+        """
+        clock = clock if clock is not None else SystemClock()
+        timeouts = timeouts if timeouts is not None else Timeouts()
+        session = Session(ehlo_name, lmtp=lmtp)
+        wire = Wire(session, clock, timeouts)
+        connection = cls(wire, host=path, port=0)
+        greeting = session.greet()
+        try:
+            try:
+                async with clock.timeout(timeouts.connect):
+                    await asyncio.get_running_loop().create_unix_connection(lambda: wire, path)
+            except TimeoutError as error:
+                raise CommandTimeout(command=Command.CONNECT, seconds=timeouts.connect) from error
+            except OSError as error:
+                raise ConnectionLost(command=Command.CONNECT, reason=_reason(error)) from error
+            await wire.finish(greeting)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
     async def _open(
         self,
         context: ssl.SSLContext | None,
         name: str,
         local_address: str | None,
         family: socket.AddressFamily,
+        proxy: Proxy | None,
+        sock: socket.socket | None,
         timeouts: Timeouts,
         clock: Clock,
     ) -> None:
         seconds = timeouts.connect + (timeouts.tls if context is not None else 0.0)
+        server_hostname = name if context is not None else None
+        loop = asyncio.get_running_loop()
         try:
             async with clock.timeout(seconds):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: self._wire,
-                    self.host,
-                    self.port,
-                    ssl=context,
-                    server_hostname=name if context is not None else None,
-                    family=family,
-                    local_addr=(local_address, 0) if local_address is not None else None,
-                )
+                if proxy is not None and sock is None:
+                    sock = await proxy.open(self.host, self.port, local_address=local_address)
+                if sock is not None:
+                    try:
+                        await loop.create_connection(
+                            lambda: self._wire, sock=sock, ssl=context, server_hostname=server_hostname
+                        )
+                    except BaseException:
+                        sock.close()
+                        raise
+                else:
+                    await loop.create_connection(
+                        lambda: self._wire,
+                        self.host,
+                        self.port,
+                        ssl=context,
+                        server_hostname=server_hostname,
+                        family=family,
+                        local_addr=(local_address, 0) if local_address is not None else None,
+                    )
         except TimeoutError as error:
             raise CommandTimeout(command=Command.CONNECT, seconds=seconds) from error
         except ssl.SSLError as error:
@@ -248,6 +323,8 @@ class SMTPConnection:
         needs_smtputf8: bool = False,
         require_tls: bool = False,
         lines_checked: bool = False,
+        dsn: DSNParameters | None = None,
+        chunking: bool = True,
     ) -> DeliveryResult:
         """Deliver one message to `recipients` in one transaction, and return what became of it for each of them.
 
@@ -265,15 +342,17 @@ class SMTPConnection:
                 address that is not ASCII.
             require_tls: send with REQUIRETLS (RFC 8689); without it that fails for now.
             lines_checked: the caller knows that the message has no bare CR or LF, so they need not be looked for again.
+            dsn: what is asked of delivery status notifications (RFC 3461); where `extensions.dsn` is false, nothing is.
+            chunking: a message that is there whole may go by BDAT (RFC 3030), where that saves a round trip.
 
         Raises:
-            InputError: an address that cannot stand in a command, no recipients, or chunks without `size`.
+            InputError: an address that cannot stand in a command, no recipients, DSN parameters for other recipients,
+                or chunks without `size`.
             Exception: what `content` raised; the connection is aborted then, and nothing was delivered.
         """
         if isinstance(content, bytes):
             size = len(content)
             whole = content if size <= SENT_WHOLE else None
-            content = _blocks(content)
         elif size is None:
             raise InputError("content in chunks needs its size")
         else:
@@ -288,19 +367,22 @@ class SMTPConnection:
             needs_smtputf8=needs_smtputf8,
             require_tls=require_tls,
             lines_checked=lines_checked,
+            dsn=dsn,
+            chunking=chunking,
         )
         wire = self._wire
         if whole is not None:
             await wire.run(transaction)
             return transaction.result
+        chunks = _blocks(content) if isinstance(content, bytes) else content
         try:
             await wire.run(transaction)
             if transaction.wants_content:
-                await wire.send_content(transaction, content)
+                await wire.send_content(transaction, chunks)
                 await wire.wait(transaction)
         finally:
-            if isinstance(content, AsyncGenerator):
-                await content.aclose()
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
         return transaction.result
 
     async def reset(self) -> None:

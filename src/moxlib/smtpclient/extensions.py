@@ -1,20 +1,35 @@
 """What a server announced in its reply to EHLO. No I/O.
 
 RFC 5321 4.1.1.1, and per extension: PIPELINING RFC 2920, SIZE RFC 1870, 8BITMIME RFC 6152, SMTPUTF8 RFC 6531,
-STARTTLS RFC 3207, ENHANCEDSTATUSCODES RFC 2034, AUTH RFC 4954, REQUIRETLS RFC 8689, LIMITS RFC 9422.
+STARTTLS RFC 3207, ENHANCEDSTATUSCODES RFC 2034, AUTH RFC 4954, REQUIRETLS RFC 8689, LIMITS RFC 9422, CHUNKING and
+BINARYMIME RFC 3030, DSN RFC 3461, FUTURERELEASE RFC 4865. Others, such as MT-PRIORITY (RFC 6710), are passed over.
 """
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from moxlib.smtpclient.reply import Reply
 
-__all__ = ["Extensions", "parse_extensions"]
+__all__ = ["Extensions", "FutureRelease", "parse_extensions"]
 
 _LIMIT = re.compile(r" ([A-Z0-9_-]+)=([!-:<-~]+)")  # RFC 9422 4: value characters are visible ASCII but for ";"
 _MAX_SIZE_DIGITS = 20  # RFC 1870 3
+# RFC 4865 3: seconds of up to nine digits, and a date-time of RFC 3339; years from 1, as `datetime` has them.
+_FUTURE_RELEASE = re.compile(
+    r"([1-9][0-9]{0,8}) "
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2}))"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FutureRelease:
+    """For how long, and until when, the server keeps a message back that asks for it (RFC 4865 3)."""
+
+    max_interval: timedelta
+    max_datetime: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +39,8 @@ class Extensions:
     Attributes:
         size: the largest message taken, in bytes; 0: SIZE is offered without a fixed maximum; None: not offered.
         auth: the SASL mechanisms in upper case, in the order announced.
+        binary_mime: noted only: the client never sends a message as BINARYMIME.
+        future_release: None when FUTURERELEASE is not offered or malformed.
         limits: LIMITS as pairs of name and value in upper case; None when not offered or malformed.
         mail_max: transactions per connection, by LIMITS MAILMAX.
         rcpt_max: recipients per transaction, by LIMITS RCPTMAX.
@@ -36,6 +53,10 @@ class Extensions:
     starttls: bool = False
     enhanced_status_codes: bool = False
     require_tls: bool = False
+    chunking: bool = False
+    binary_mime: bool = False
+    dsn: bool = False
+    future_release: FutureRelease | None = None
     size: int | None = None
     auth: tuple[str, ...] = ()
     limits: tuple[tuple[str, str], ...] | None = None
@@ -50,6 +71,7 @@ def parse_extensions(reply: "Reply") -> Extensions:
     size: int | None = None
     auth: tuple[str, ...] = ()
     limits: dict[str, str] = {}
+    future_release: FutureRelease | None = None
     for line in reply.texts[1:]:  # the first one names the server
         text = line.strip().upper()
         keyword, _, parameters = text.partition(" ")
@@ -60,6 +82,8 @@ def parse_extensions(reply: "Reply") -> Extensions:
                 auth = tuple(parameters.split())
             case "LIMITS":
                 limits = _parse_limits(text.removeprefix("LIMITS"))
+            case "FUTURERELEASE":
+                future_release = _future_release(parameters)
             case "SMTPUTF8":  # RFC 6531 3.1: parameters are to be ignored
                 flags.add(keyword)
             case _ if not parameters:
@@ -71,6 +95,10 @@ def parse_extensions(reply: "Reply") -> Extensions:
         starttls="STARTTLS" in flags,
         enhanced_status_codes="ENHANCEDSTATUSCODES" in flags,
         require_tls="REQUIRETLS" in flags,
+        chunking="CHUNKING" in flags,
+        binary_mime="BINARYMIME" in flags,
+        dsn="DSN" in flags,
+        future_release=future_release,
         size=size,
         auth=auth,
         limits=tuple(limits.items()) or None,
@@ -82,6 +110,18 @@ def parse_extensions(reply: "Reply") -> Extensions:
 
 def _is_size(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MAX_SIZE_DIGITS
+
+
+def _future_release(text: str) -> FutureRelease | None:
+    match = _FUTURE_RELEASE.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        return FutureRelease(
+            max_interval=timedelta(seconds=int(match[1])), max_datetime=datetime.fromisoformat(match[2])
+        )
+    except ValueError:  # such as a 13th month
+        return None
 
 
 def _parse_limits(text: str) -> dict[str, str]:

@@ -30,15 +30,25 @@ class ReplyParser:
         max_line: bytes a line may have with its LF.
     """
 
-    __slots__ = ("_cache", "_code", "_enhanced", "_lines", "_rest", "max_line")
+    __slots__ = ("_cache", "_code", "_enhanced", "_lines", "_max_line", "_rest")
 
     def __init__(self) -> None:
-        self.max_line: int = MAX_REPLY_LINE
+        self._max_line = MAX_REPLY_LINE
         self._enhanced = False
         self._rest = b""
         self._code = b""
         self._lines: list[str] = []
         self._cache: dict[bytes, Reply] = {}
+
+    @property
+    def max_line(self) -> int:
+        """Bytes a line may have with its LF."""
+        return self._max_line
+
+    @max_line.setter
+    def max_line(self, value: int) -> None:
+        self._max_line = value
+        self._cache.clear()
 
     @property
     def enhanced(self) -> bool:
@@ -64,14 +74,18 @@ class ReplyParser:
             data: the next bytes from the peer, in any chunking.
             command: what is being waited for, to be named in the error.
         """
+        if not self._rest and not self._lines:
+            known = self._cache.get(data)  # Mostly one reply comes at a time, and the same again and again.
+            if known is not None:
+                return [known], None
         replies: list[Reply] = []
         if self._rest:
             data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
         for line in lines:
-            reply = self._cache.get(line)
-            if reply is None or self._lines or len(line) >= self.max_line:
+            reply = self._cache.get(line + b"\n") if not self._lines else None
+            if reply is None:
                 try:
                     reply = self._line(line, command)
                 except ProtocolError as error:
@@ -104,7 +118,7 @@ class ReplyParser:
             texts: tuple[str, ...] = (escape(bare),)
             reply = Reply(code=code, enhanced=self._enhanced_code(code, texts), lines=texts)
             if len(self._cache) < _CACHED_REPLIES:
-                self._cache[line] = reply
+                self._cache[line + b"\n"] = reply
             return reply
         texts = (*self._lines, escape(bare))
         self._lines.clear()

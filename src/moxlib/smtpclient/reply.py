@@ -12,18 +12,21 @@ __all__ = ["Command", "Reply", "escape"]
 class Command(Enum):
     """What the session is waiting for an answer to."""
 
+    __hash__ = object.__hash__  # Enum's own is not in C; and this is looked up with every reply.
+
     CONNECT = "connect"
     TLS = "TLS handshake"
     GREETING = "greeting"
     EHLO = "EHLO"
     HELO = "HELO"
+    LHLO = "LHLO"
     STARTTLS = "STARTTLS"
     AUTH = "AUTH"
     MAIL = "MAIL FROM"
     RCPT = "RCPT TO"
     DATA = "DATA"
     CONTENT = "message content"  # behind 354, until the final dot is sent
-    END_OF_DATA = "end of data"  # the final dot
+    END_OF_DATA = "end of data"  # the final dot, or the message by BDAT
     RSET = "RSET"
     QUIT = "QUIT"
 

@@ -5,8 +5,9 @@ A recipient's result is one of four, and nothing guesses:
 - `Accepted`: the peer took responsibility for it (RFC 5321 4.2.5).
 - `Refused`: the peer said no, to this recipient or to the whole transaction.
 - `NotSent`: it is certain that the peer did not get the message, though no reply says so: a local fault, or the
-  connection ended before the final dot went out.
-- `Unknown`: the final dot went out and no reply to it came, so the message may have been delivered.
+  connection ended before the whole message went out, with the final dot or by BDAT.
+- `Unknown`: the whole message went out and no reply to it came, or none that says yes or no, so it may have been
+  delivered.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ __all__ = ["Accepted", "DeliveryResult", "NotSent", "RecipientResult", "Refused"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """The peer has the message for `recipient`; `reply` is its answer to the final dot."""
+    """The peer has the message for `recipient`; `reply` is its answer to the end of the message."""
 
     recipient: str
     reply: "Reply"
@@ -31,7 +32,7 @@ class Accepted:
 
     @property
     def code(self) -> int:
-        """The reply's code: 250."""
+        """The reply's code: 250, or another of its class."""
         return self.reply.code
 
     @property
@@ -134,11 +135,15 @@ class DeliveryResult:
         recipients: one result each, in the order given.
         rcpt_replies: what the peer answered to each RCPT TO, in the same order; None where nothing was.
         usable: whether the connection can carry another transaction.
-        answered: whether the peer answered any command of this transaction. If it did not, and `usable` is false,
-            the connection had ended before: trying again at once on a new one is no second attempt.
+        answered: whether the peer answered any command of this transaction, or may have the message without. If it did
+            not, and `usable` is false, the connection had ended before: trying again at once on a new one is no second
+            attempt.
+        chunking_refused: the peer offered CHUNKING and does not know BDAT. Nothing can follow on this connection, and
+            nobody has the message: try again at once on a new one, with `chunking=False`.
     """
 
     recipients: tuple[RecipientResult, ...]
     rcpt_replies: "tuple[Reply | None, ...]"
     usable: bool
     answered: bool
+    chunking_refused: bool = False

@@ -11,6 +11,9 @@ The caller submits *exchanges* (`greet`, `starttls`, `transaction`, ...), gives 
 Each exchange is a generator that yields what it waits for and is sent the reply. They run in the order submitted. One
 waits until its predecessor is done, save that with PIPELINING a transaction begins right behind the final dot of the
 one before it (RFC 2920 3.1 allows the content as first command of a group).
+
+With `lmtp` it is a session of LMTP (RFC 2033): it begins with LHLO, and the end of a message has a reply for each
+recipient.
 """
 
 from collections import deque
@@ -25,6 +28,8 @@ from moxlib.smtpclient.reply import Command, Reply
 
 __all__ = ["Exchange", "Session", "Steps"]
 
+MAX_RUNNING = 2  # Exchanges begun. More would save more waiting, and leave more messages in doubt if the peer goes.
+
 T_co = TypeVar("T_co", covariant=True)
 ExchangeT = TypeVar("ExchangeT", bound="Exchange[object]")
 Steps: TypeAlias = Generator[Command, Reply, T_co]
@@ -32,6 +37,7 @@ Steps: TypeAlias = Generator[Command, Reply, T_co]
 READY = 220
 COMPLETED = 250
 CLOSING = 421
+RSET = b"RSET\r\n"
 # RFC 5321 3.2 and 4.1.4: what a server says that has no EHLO, or none of our kind.
 _NO_EHLO = frozenset({500, 501, 502, 503, 504})
 
@@ -112,11 +118,14 @@ class Session:
 
     Attributes:
         ehlo_name: how this side calls itself in EHLO: a domain, or an address literal in brackets.
+        lmtp: the session is one of LMTP.
         extensions: what the server announced last.
         server: the greeting's text, in which the server names itself; escaped.
         tls: whether TLS protects the session.
         failure: why the session is of no more use; None while it is in step with the peer.
         closing: the peer's 421, once it sent one: it will close, or has.
+        last_reply: the reply that came last.
+        chunking_works: the peer has shown that it knows BDAT, which it may announce and not know.
         needs_reset: a transaction was begun and not ended by its final dot; the next one begins with RSET.
         transactions: how many were begun with MAIL FROM.
     """
@@ -128,31 +137,37 @@ class Session:
         "_running",
         "_sent",
         "_waiting",
+        "chunking_works",
         "closing",
         "ehlo_name",
         "extensions",
         "failure",
+        "last_reply",
+        "lmtp",
         "needs_reset",
         "server",
         "tls",
         "transactions",
     )
 
-    def __init__(self, ehlo_name: str, *, tls: bool = False) -> None:
+    def __init__(self, ehlo_name: str, *, tls: bool = False, lmtp: bool = False) -> None:
         if not ehlo_name.isascii() or not ehlo_name.isprintable() or not ehlo_name or " " in ehlo_name:
             raise InputError(f"not a name for EHLO: {ehlo_name!r}")
         self.ehlo_name: str = ehlo_name
+        self.lmtp: bool = lmtp
         self.extensions: Extensions = Extensions()
         self.server: str = ""
         self.tls: bool = tls
         self.failure: SMTPError | None = None
         self.closing: Reply | None = None
+        self.last_reply: Reply | None = None
+        self.chunking_works: bool = False
         self.needs_reset: bool = False
         self.transactions: int = 0
         self._clear_is_over = False  # STARTTLS was granted: what comes now is the handshake, or an attack
         self._parser = ReplyParser()
         self._outgoing: list[bytes] = []
-        self._sent: Callable[[], None] | None = None  # by the one transaction whose final dot is in there
+        self._sent: list[Callable[[], None]] = []  # by the transactions whose message's end is in there
         self._running: deque[Exchange[object]] = deque()  # Begun; replies belong to the first.
         self._waiting: deque[Exchange[object]] = deque()
 
@@ -179,7 +194,7 @@ class Session:
     # Exchanges
 
     def greet(self) -> Exchange[None]:
-        """Read the greeting, say EHLO, or HELO where that is not known; `ReplyError` when refused."""
+        """Read the greeting, say EHLO, or HELO where that is not known (LMTP: LHLO); `ReplyError` when refused."""
         return self.submit(Exchange(self._greet()))
 
     def hello(self) -> Exchange[None]:
@@ -242,9 +257,9 @@ class Session:
         """Return what has to be sent now, and forget it."""
         if not self._outgoing:
             return b""
-        if self._sent is not None:
-            sent, self._sent = self._sent, None
+        for sent in self._sent:
             sent()
+        self._sent.clear()
         data = self._outgoing[0] if len(self._outgoing) == 1 else b"".join(self._outgoing)
         self._outgoing.clear()
         return data
@@ -253,7 +268,7 @@ class Session:
         """Add to what has to be sent; for exchanges. `sent` is called when the caller has taken it, if that happens."""
         self._outgoing.append(data)
         if sent is not None:
-            self._sent = sent
+            self._sent.append(sent)
 
     def receive(self, data: bytes) -> int:
         """Take bytes from the peer, and return how many replies they completed; never raises for what they are."""
@@ -264,29 +279,29 @@ class Session:
             return 0
         replies, error = self._parser.feed(data, self.awaiting or Command.GREETING)
         for reply in replies:
-            if not self._take(reply):
+            self._take(reply)
+            if self.failure is not None:
                 return 0
         if error is not None:
             self.lost(self._explained(error))
         return len(replies)
 
-    def _take(self, reply: Reply) -> bool:
-        """Give a reply to the exchange that waits for it; return whether the session goes on."""
+    def _take(self, reply: Reply) -> None:
+        """Give a reply to the exchange that waits for it."""
+        self.last_reply = reply
         if reply.code == CLOSING:
             self.closing = reply
         if not self._running:
             self.lost(self._explained(self._unasked(reply)))
-            return False
+            return
         running = self._running[0]
         running.advance(reply)
         if running.done:
             self._running.popleft()
         if self.failure is not None:
             self._end(self.failure)
-            return False
-        if self._waiting:
+        elif self._waiting:
             self.proceed()
-        return True
 
     def _explained(self, error: SMTPError) -> SMTPError:
         return self._injected() if self._clear_is_over else error
@@ -319,12 +334,13 @@ class Session:
         while self._waiting:
             self._waiting.popleft().fail(error)
         self._outgoing.clear()
-        self._sent = None
+        self._sent.clear()
 
     def proceed(self) -> None:
         """Begin the exchanges that may begin now; called where it matters, harmless elsewhere."""
         while self._waiting:
-            if self._running and not (self._running[-1].whole and self.extensions.pipelining):
+            running = self._running
+            if running and not (running[-1].whole and len(running) < MAX_RUNNING and self.extensions.pipelining):
                 return
             exchange = self._waiting.popleft()
             exchange.advance(None)
@@ -342,16 +358,17 @@ class Session:
         yield from self._hello(allow_helo=True)
 
     def _hello(self, *, allow_helo: bool) -> Steps[None]:
-        reply = yield from self._command(Command.EHLO, f"EHLO {self.ehlo_name}\r\n".encode())
+        hello = Command.LHLO if self.lmtp else Command.EHLO
+        reply = yield from self._command(hello, f"{hello.value} {self.ehlo_name}\r\n".encode())
         if reply.code in _NO_EHLO:
-            if not allow_helo:
-                raise ReplyError(command=Command.EHLO, reply=reply, permanent=True)
+            if self.lmtp or not allow_helo:
+                raise ReplyError(command=hello, reply=reply, permanent=True)
             reply = yield from self._command(Command.HELO, f"HELO {self.ehlo_name}\r\n".encode())
             if reply.code != COMPLETED:
                 raise ReplyError(command=Command.HELO, reply=reply)
             return
         if reply.code != COMPLETED:
-            raise ReplyError(command=Command.EHLO, reply=reply)
+            raise ReplyError(command=hello, reply=reply)
         self.extensions = parse_extensions(reply)
         self._parser.enhanced = self.extensions.enhanced_status_codes
 
@@ -377,7 +394,7 @@ class Session:
 
     def reset_steps(self) -> Steps[None]:
         """The steps of RSET, for an exchange that begins with it."""
-        reply = yield from self._command(Command.RSET, b"RSET\r\n")
+        reply = yield from self._command(Command.RSET, RSET)
         if reply.code != COMPLETED:
             raise ReplyError(command=Command.RSET, reply=reply)
         self.needs_reset = False

@@ -15,7 +15,7 @@ class Timeouts:
         connect: for the TCP connection, name resolution included.
         tls: for the handshake.
         greeting: for the 220 greeting (4.5.3.2.1).
-        hello: for EHLO and HELO.
+        hello: for EHLO, HELO and LHLO.
         starttls: for STARTTLS.
         auth: for each line of an AUTH exchange: passwords are meant to be slow to check.
         mail: for MAIL FROM (4.5.3.2.2).
@@ -49,6 +49,7 @@ class Timeouts:
             Command.GREETING: self.greeting,
             Command.EHLO: self.hello,
             Command.HELO: self.hello,
+            Command.LHLO: self.hello,
             Command.STARTTLS: self.starttls,
             Command.AUTH: self.auth,
             Command.MAIL: self.mail,

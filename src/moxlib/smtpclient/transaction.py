@@ -1,61 +1,71 @@
-"""One mail transaction, from MAIL FROM to the reply to the final dot, with an outcome for each recipient. No I/O."""
+"""One mail transaction, from MAIL FROM to the reply to the end of the message; an outcome for each recipient. No I/O.
 
-import re
+The message goes by DATA, or as one chunk by BDAT (RFC 3030) where that saves a wait for the peer:
+
+- with PIPELINING, a message of up to `MAX_IN_GROUP` bytes follows MAIL and RCPT in the same group, so that the whole
+  transaction takes one round trip. If no recipient is taken, it was sent for nothing.
+- without, it follows the replies to RCPT, which saves the wait for 354.
+
+A peer that announces CHUNKING and then does not know BDAT may take the message for commands, so the session ends there;
+`DeliveryResult.chunking_refused` says so.
+"""
+
 from collections.abc import Sequence
 from typing import Final
 
-from moxlib.errors import InputError, MoxlibError, StateError
-from moxlib.smtp import END_OF_DATA, DotStuffer, dot_stuff
-from moxlib.smtpclient.errors import (
-    CannotCarry,
-    ConnectionLost,
-    ExtensionMissing,
-    InvalidContent,
-    MessageTooLarge,
-    ProtocolError,
-    ReplyError,
-    SMTPError,
-)
+from moxlib.errors import MoxlibError, StateError
+from moxlib.smtp import END_OF_DATA, DotStuffer
+from moxlib.smtpclient.content import CheckedStuffer, as_chunk, as_data, check_lines
+from moxlib.smtpclient.dsn import DSNParameters
+from moxlib.smtpclient.envelope import check_addresses, mail_parameters, rcpt_commands
+from moxlib.smtpclient.errors import CannotCarry, ConnectionLost, InvalidContent, ProtocolError, ReplyError, SMTPError
 from moxlib.smtpclient.reply import Command, Reply
 from moxlib.smtpclient.result import Accepted, DeliveryResult, NotSent, RecipientResult, Refused, Unknown
-from moxlib.smtpclient.session import COMPLETED, Exchange, Session, Steps
+from moxlib.smtpclient.session import COMPLETED, RSET, Exchange, Session, Steps
 
-__all__ = ["Transaction"]
+__all__ = ["MAX_IN_GROUP", "Transaction"]
 
-MAX_ADDRESS: Final = 1_000  # characters. RFC 5321 4.5.3.1.3 says 256 octets; what a server takes, it may say itself.
-_WILL_FORWARD: Final = 251  # RFC 5321 3.4: a success too
+MAX_IN_GROUP: Final = 64 * 1024
+"""Bytes of a message that may be sent before the peer has taken a recipient. Most messages have fewer; and what a
+refused one wastes takes no longer than the round trip that the others save, on a link of 25 Mbit/s and 20 ms."""
+
+_SUCCESS: Final = range(200, 300)  # RFC 5321 4.2.1: by the first digit, where the code is not one expected
+_REFUSAL: Final = range(400, 600)
+# To the end of a message, as mox: 250 is the only success, and what is no 5xx otherwise is a refusal for now.
+_REPLIES: Final = range(200, 600)
 _START_DATA: Final = 354
-_ERROR: Final = 400
 _TOO_MANY: Final = frozenset({452, 552})  # RFC 5321 4.5.3.1.10: 552 is to be treated as 452
 _MAILBOX_FULL: Final = 552
-
-# What would end the command or the path. Within a quoted localpart blanks and angle brackets are in order.
-_bad_character = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
-_bad_unquoted = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff<>]").search
-_bare = re.compile(rb"\r(?!\n)|(?<!\r)\n").search
+_BAD_SEQUENCE: Final = 503  # to BDAT: there are no recipients (as to DATA); where there are, it does not work
+_NO_SUCH_COMMAND: Final = frozenset({500, 502})
 
 
 class Transaction(Exchange[DeliveryResult]):
     """Sends one message to recipients at one server; see `Session.submit`. It never fails: its result says all.
 
     Attributes:
-        ended: the final dot was given to the connection: from here on a lost connection leaves `Unknown`.
-            Until `Session.data_to_send` has returned it, nothing can have arrived.
+        ended: the whole message, with what ends it, was given to the connection: from here on a lost connection leaves
+            `Unknown`. Until `Session.data_to_send` has returned it, nothing can have arrived.
         wants_content: the peer waits for content that comes in chunks: `feed` them, then call `end`.
     """
 
     __slots__ = (
         "_answered",
+        "_chunking",
+        "_chunking_refused",
         "_content",
         "_final",
+        "_finals",
         "_lines_checked",
         "_mail",
-        "_mail_from",
-        "_parameters",
+        "_mail_command",
+        "_number",
+        "_rcpt_commands",
         "_rcpt_replies",
         "_recipients",
         "_session",
         "_stuffer",
+        "_taken_anyway",
         "ended",
         "fault",
         "wants_content",
@@ -73,6 +83,8 @@ class Transaction(Exchange[DeliveryResult]):
         needs_smtputf8: bool = False,
         require_tls: bool = False,
         lines_checked: bool = False,
+        dsn: DSNParameters | None = None,
+        chunking: bool = True,
     ) -> None:
         """Check what was given; nothing is sent before the transaction is submitted.
 
@@ -87,35 +99,36 @@ class Transaction(Exchange[DeliveryResult]):
                 Implied by an address that is not ASCII.
             require_tls: the peer has to offer REQUIRETLS, over TLS (RFC 8689).
             lines_checked: the content has no bare CR or LF, so far as the caller knows; they are not looked for.
+            dsn: what is asked of delivery status notifications; left out where the peer does not offer DSN.
+            chunking: BDAT may be used where it saves a round trip.
 
         Raises:
-            InputError: an address that cannot stand in a command, or no recipients.
+            InputError: an address that cannot stand in a command, no recipients, or DSN parameters for others.
         """
-        if not recipients:
-            raise InputError("a transaction needs at least one recipient")
-        ascii_only = _checked(mail_from) if mail_from else True
-        for recipient in recipients:
-            if not recipient:
-                raise InputError("a recipient's address is empty")
-            ascii_only &= _checked(recipient)
+        ascii_only = check_addresses(mail_from, recipients, dsn)
         super().__init__(self._run())
+        extensions = session.extensions
+        smtputf8 = needs_smtputf8 or not ascii_only
+        asked = dsn if extensions.dsn else None
+        self.fault: CannotCarry | None
+        self.fault, parameters = mail_parameters(
+            session, size=size, needs_8bit=needs_8bit, needs_smtputf8=smtputf8, require_tls=require_tls, dsn=asked
+        )
         self._session = session
-        self._mail_from = mail_from
+        self._mail_command = f"MAIL FROM:<{mail_from}>{parameters}\r\n"
+        self._rcpt_commands = rcpt_commands(recipients, asked, smtputf8=smtputf8)
         self._recipients = recipients
         self._content = content
         self._lines_checked = lines_checked
-        self._stuffer = (DotStuffer() if lines_checked else _CheckedStuffer()) if content is None else None
-        self.fault: CannotCarry | None
-        self.fault, self._parameters = _parameters(
-            session,
-            size=size,
-            needs_8bit=needs_8bit,
-            needs_smtputf8=needs_smtputf8 or not ascii_only,
-            require_tls=require_tls,
-        )
+        self._chunking = chunking and extensions.chunking
+        self._stuffer = (DotStuffer() if lines_checked else CheckedStuffer()) if content is None else None
+        self._number = 0  # among the session's transactions
         self._mail: Reply | None = None
         self._rcpt_replies: list[Reply | None] = [None] * len(recipients)
-        self._final: tuple[Command, Reply] | None = None
+        self._final: tuple[Command, Reply] | None = None  # for all that were accepted
+        self._finals: dict[int, Reply] = {}  # in LMTP for each of them, by index
+        self._chunking_refused = False
+        self._taken_anyway = False  # the message, though MAIL was refused
         self._answered = False
         self.ended: bool = False
         self.wants_content: bool = False
@@ -142,15 +155,22 @@ class Transaction(Exchange[DeliveryResult]):
         """
         if self._stuffer is None or not self.wants_content:
             raise StateError("the server does not wait for content")
-        self._send_end(self._stuffer.finish())
+        self._send_data(self._stuffer.finish())
         self.awaiting: Command | None = Command.END_OF_DATA
         self._session.proceed()
 
-    def _send_end(self, data: bytes) -> None:
+    def _send_data(self, data: bytes) -> None:
+        """Send what follows 354, or the rest of it, up to the final dot."""
         self.wants_content = False
         self._session.send(data, sent=self._note_end)
         self._session.needs_reset = False  # RFC 5321 4.1.1.4: whatever the reply, the transaction is over
         self.whole = True
+
+    def _send_chunk(self, data: bytes) -> None:
+        """Send a group that ends with the message. The transaction is over if the reply is a success (RFC 3030 2)."""
+        self._content = None
+        self._session.send(data, sent=self._note_end)
+        self.whole = self._session.chunking_works  # else a successor would be lost with it
 
     def _note_end(self) -> None:
         self.ended = True
@@ -158,131 +178,233 @@ class Transaction(Exchange[DeliveryResult]):
     # Steps
 
     def _run(self) -> Steps[DeliveryResult]:
-        session = self._session
         error: MoxlibError | None = None
         command = Command.MAIL
         try:
-            session.check()
+            self._session.check()
             if self.fault is not None:
                 raise self.fault
-            if session.needs_reset:
-                yield from self._reset()
-            session.needs_reset = True
-            session.transactions += 1
-            start = yield from (self._grouped() if session.extensions.pipelining else self._stepwise())
-            if start:
-                yield from self._send_content()
+            yield from self._grouped() if self._session.extensions.pipelining else self._stepwise()
         except (SMTPError, InvalidContent) as failure:
             error = failure
             command = failure.command if isinstance(failure, SMTPError) else Command.CONTENT
         return self._outcome(error, command)
 
-    def _reset(self) -> Steps[None]:
-        """RSET; where that is refused, nobody knows what the server has kept, and it is not this message's fault."""
-        try:
-            yield from self._session.reset_steps()
-        except ReplyError as error:
-            self._session.break_off(error)
-            raise
-
-    def _grouped(self) -> Steps[bool]:
-        """MAIL, all RCPT and DATA in one group (RFC 2920); return whether to send the content."""
+    def _begin(self) -> None:
         session = self._session
-        lines = ">\r\nRCPT TO:<".join(self._recipients)
-        session.send(f"MAIL FROM:<{self._mail_from}>{self._parameters}\r\nRCPT TO:<{lines}>\r\nDATA\r\n".encode())
+        session.needs_reset = True
+        session.transactions += 1
+        self._number = session.transactions
+
+    def _check_reset(self, reply: Reply) -> None:
+        """RSET; where that is refused, nobody knows what the server has kept, and it is not this message's fault."""
+        if reply.code != COMPLETED:
+            error = ReplyError(command=Command.RSET, reply=reply)
+            self._session.break_off(error)
+            raise error
+
+    def _grouped(self) -> Steps[None]:
+        """MAIL, all RCPT, and DATA or the message in one group (RFC 2920)."""
+        session = self._session
+        chunk = self._chunk(MAX_IN_GROUP)
+        commands = [self._mail_command, *self._rcpt_commands]
+        resets = session.needs_reset
+        waits = resets and session.awaiting is None
+        if waits:
+            session.send(RSET)
+            self._check_reset((yield Command.RSET))
+        elif resets:  # The one before is not over, and it is not known yet whether it will be.
+            commands.insert(0, RSET.decode())
+        self._begin()
+        if chunk is not None:
+            self._send_chunk("".join(commands).encode() + chunk)
+        else:
+            commands.append("DATA\r\n")
+            session.send("".join(commands).encode())
+        if resets and not waits:
+            self._check_reset((yield Command.RSET))
         self._mail = yield Command.MAIL
         self._answered = True
         accepted = 0
-        for index in range(len(self._recipients)):
-            reply = yield Command.RCPT
-            self._rcpt_replies[index] = reply
-            accepted += _accepts(reply)
+        replies = self._rcpt_replies
+        for index in range(len(replies)):
+            replies[index] = reply = yield Command.RCPT
+            accepted += reply.code in _SUCCESS
+        if chunk is not None:
+            yield from self._take_chunk_reply((yield Command.END_OF_DATA), accepted)
+            return
         data = yield Command.DATA
         if self._mail.code == COMPLETED and accepted:
-            return self._may_start(data)
-        if data.code == _START_DATA:
-            if accepted:  # MAIL was refused, so whose recipients are these? A dot would send them an empty message.
-                error = ProtocolError(command=Command.DATA, reason="354 though MAIL was refused", lines=data.lines)
-                session.break_off(error)
-                raise error
-            session.send(END_OF_DATA)  # RFC 2920 3.1: ends a DATA that was taken though no recipient was
-            yield Command.DATA
-        return False
+            yield from self._start_data(data)
+        elif data.code == _START_DATA:
+            yield from self._end_nothing(data, accepted)
 
-    def _stepwise(self) -> Steps[bool]:
-        """One command at a time; return whether to send the content."""
+    def _stepwise(self) -> Steps[None]:
+        """One command at a time."""
         session = self._session
-        session.send(f"MAIL FROM:<{self._mail_from}>{self._parameters}\r\n".encode())
+        if session.needs_reset:
+            session.send(RSET)
+            self._check_reset((yield Command.RSET))
+        self._begin()
+        session.send(self._mail_command.encode())
         self._mail = yield Command.MAIL
         self._answered = True
         if self._mail.code != COMPLETED:
-            return False
+            return
+        replies = self._rcpt_replies
         accepted = 0
-        for index, recipient in enumerate(self._recipients):
-            session.send(f"RCPT TO:<{recipient}>\r\n".encode())
-            reply = yield Command.RCPT
-            self._rcpt_replies[index] = reply
-            accepted += _accepts(reply)
+        for index, command in enumerate(self._rcpt_commands):
+            session.send(command.encode())
+            replies[index] = reply = yield Command.RCPT
+            accepted += reply.code in _SUCCESS
             if index and reply.code in _TOO_MANY:  # The others would hear the same.
-                rest = len(self._recipients) - index
-                self._rcpt_replies[index:] = [reply] * rest
+                replies[index:] = [reply] * (len(replies) - index)
                 break
         if not accepted:
-            return False
-        session.send(b"DATA\r\n")
-        return self._may_start((yield Command.DATA))
+            return
+        chunk = self._chunk(None)
+        if chunk is None:
+            session.send(b"DATA\r\n")
+            yield from self._start_data((yield Command.DATA))
+        else:
+            self._send_chunk(chunk)
+            yield from self._take_chunk_reply((yield Command.END_OF_DATA), accepted)
 
-    def _may_start(self, data: Reply) -> bool:
-        if data.code == _START_DATA:
-            return True
-        self._final = (Command.DATA, data)
-        return False
+    # By BDAT
 
-    def _send_content(self) -> Steps[None]:
+    def _chunk(self, limit: int | None) -> bytes | None:
+        """Return the message with its command, if it is to go by BDAT: it is there whole, and within `limit`."""
+        content = self._content
+        if not self._chunking or content is None or (limit is not None and len(content) > limit):
+            return None
+        if not self._lines_checked:
+            check_lines(content)
+        return as_chunk(content)
+
+    def _take_chunk_reply(self, reply: Reply, accepted: int) -> Steps[None]:
+        session = self._session
+        assert self._mail is not None
+        if not self.ended:  # It came with the reply before it, and answers nothing: the chunk shall not go out.
+            self._take_early(reply)
+            return
+        wanted = accepted > 0 and self._mail.code == COMPLETED
+        if reply.code in _NO_SUCH_COMMAND or (wanted and reply.code == _BAD_SEQUENCE):
+            self._chunking_refused = True
+            self._final = (Command.END_OF_DATA, reply)
+            session.break_off(
+                ProtocolError(command=Command.END_OF_DATA, reason="BDAT is refused, as a command", lines=reply.lines)
+            )
+            return
+        session.chunking_works = True
+        if wanted:
+            yield from self._conclude(reply)
+            if reply.code in _SUCCESS and session.transactions == self._number:
+                session.needs_reset = False
+        elif reply.code in _SUCCESS and (accepted or session.lmtp):
+            # Of a refused sender, and what becomes of it nobody knows; or (LMTP) for nobody, with how many replies?
+            reason = "a message was taken that cannot have been"
+            error = ProtocolError(command=Command.END_OF_DATA, reason=reason, lines=reply.lines)
+            session.break_off(error)
+            self._taken_anyway = accepted > 0
+            raise error
+
+    # By DATA
+
+    def _start_data(self, data: Reply) -> Steps[None]:
+        """Take the reply to DATA, and send the content if that is what it asks for."""
+        if data.code != _START_DATA:
+            self._final = (Command.DATA, data)
+            return
         if self._content is None:
             self.wants_content = True
             self.wake()
             reply = yield Command.CONTENT
         else:
-            bare = -1 if self._lines_checked else _first_bare(self._content)
-            if bare >= 0:
-                error = InvalidContent(bare)
+            self._check_content(self._content)
+            self._send_data(as_data(self._content))
+            self._content = None
+            reply = yield Command.END_OF_DATA
+        if self.ended:
+            yield from self._conclude(reply)
+        else:
+            self._take_early(reply)
+
+    def _take_early(self, reply: Reply) -> None:
+        """Take an answer that came before the whole message was sent: the rest would be taken for commands."""
+        self.wants_content = False
+        early = ProtocolError(
+            command=Command.CONTENT, reason="a reply before the end of the message", lines=reply.lines
+        )
+        self._session.break_off(early)
+        if reply.code not in _REFUSAL:
+            raise early
+        self._final = (Command.CONTENT, reply)
+
+    def _check_content(self, content: bytes) -> None:
+        if not self._lines_checked:
+            try:
+                check_lines(content)
+            except InvalidContent as error:
                 reason = f"the content cannot be sent: {error}"
                 self._session.break_off(ConnectionLost(command=Command.CONTENT, reason=reason))
-                raise error
-            stuffed = dot_stuff(self._content)
-            self._content = None
-            end = END_OF_DATA if stuffed.endswith(b"\r\n") or not stuffed else b"\r\n" + END_OF_DATA
-            self._send_end(stuffed + end)
-            reply = yield Command.END_OF_DATA
-        if not self.ended:  # An answer before the end: the rest would be taken for commands.
-            self.wants_content = False
-            early = ProtocolError(command=Command.CONTENT, reason="a reply before the final dot", lines=reply.lines)
-            self._session.break_off(early)
-            if reply.code < _ERROR:
-                raise early
-        self._final = (Command.END_OF_DATA if self.ended else Command.CONTENT, reply)
+                raise
+
+    def _end_nothing(self, data: Reply, accepted: int) -> Steps[None]:
+        """End a DATA that was taken though there is nothing to send."""
+        if accepted or self._session.lmtp:
+            # MAIL was refused, so whose recipients are these? A dot would send them an empty message. And in LMTP it
+            # would have no reply, or one (RFC 2033 4.2).
+            error = ProtocolError(command=Command.DATA, reason="354 though nothing can be sent", lines=data.lines)
+            self._session.break_off(error)
+            raise error
+        self._session.send(END_OF_DATA)  # RFC 2920 3.1
+        yield Command.DATA
 
     # Outcome
 
+    def _conclude(self, reply: Reply) -> Steps[None]:
+        """Take the reply to the end of the message; in LMTP the first of one for each recipient (RFC 2033 4.2)."""
+        if not self._session.lmtp:
+            self._final = (Command.END_OF_DATA, self._decided(reply))
+            return
+        accepted = [index for index, one in enumerate(self._rcpt_replies) if one is not None and one.code in _SUCCESS]
+        for index in accepted:
+            self._finals[index] = self._decided(reply)
+            if index != accepted[-1]:
+                reply = yield Command.END_OF_DATA
+
+    def _decided(self, reply: Reply) -> Reply:
+        if reply.code not in _REPLIES:  # Nobody knows what it has done; more may come.
+            neither = ProtocolError(command=Command.END_OF_DATA, reason="neither yes nor no", lines=reply.lines)
+            self._session.break_off(neither)
+            raise neither
+        return reply
+
     def _outcome(self, error: MoxlibError | None, command: Command) -> DeliveryResult:
         mail = self._mail
-        if mail is not None and mail.code != COMPLETED:
+        if mail is not None and mail.code != COMPLETED and not self._taken_anyway:
             self._final = (Command.MAIL, mail)
-        results = [self._of(index, error, command) for index in range(len(self._recipients))]
+        may_have_it = self.ended and not self._was_told_of_the_end()
+        results = [self._of(index, error, command, may_have_it) for index in range(len(self._recipients))]
         return DeliveryResult(
             recipients=tuple(results),
             rcpt_replies=tuple(self._rcpt_replies),
             usable=self._session.usable,
-            answered=self._answered,
+            answered=self._answered or may_have_it,
+            chunking_refused=self._chunking_refused,
         )
 
-    def _of(self, index: int, error: MoxlibError | None, command: Command) -> RecipientResult:
+    def _was_told_of_the_end(self) -> bool:
+        """Whether the last reply was a 421 to what came before the message: then the peer has not looked at that."""
+        closing = self._session.closing
+        return closing is not None and closing is self._session.last_reply and self._final is None and not self._finals
+
+    def _of(self, index: int, error: MoxlibError | None, command: Command, may_have_it: bool) -> RecipientResult:
         """What became of one recipient, given what ended the transaction."""
         recipient = self._recipients[index]
         final = self._final
         reply = self._rcpt_replies[index]
-        if reply is not None and not _accepts(reply) and (final is None or final[0] is not Command.MAIL):
+        if reply is not None and reply.code not in _SUCCESS and (final is None or final[0] is not Command.MAIL):
             return Refused(
                 recipient=recipient,
                 command=Command.RCPT,
@@ -290,19 +412,22 @@ class Transaction(Exchange[DeliveryResult]):
                 permanent=reply.permanent and reply.code != _MAILBOX_FULL,
                 further_transaction=index > 0 and reply.code in _TOO_MANY and not self._first_is_too_many(),
             )
+        if final is None and index in self._finals:
+            final = (Command.END_OF_DATA, self._finals[index])
         if final is not None:
             command, reply = final
-            if self.ended and reply.code == COMPLETED:
+            if command is Command.END_OF_DATA and reply.code == COMPLETED:
                 return Accepted(recipient=recipient, reply=reply)
-            return Refused(recipient=recipient, command=command, reply=reply, permanent=reply.permanent)
+            not_bdat = command is not Command.END_OF_DATA or not self._chunking_refused
+            return Refused(recipient=recipient, command=command, reply=reply, permanent=reply.permanent and not_bdat)
         assert error is not None
-        if self.ended and isinstance(error, SMTPError):
+        if may_have_it and isinstance(error, SMTPError):
             return Unknown(recipient=recipient, error=error)
         return NotSent(
             recipient=recipient,
             command=command,
             error=error,
-            local=isinstance(error, CannotCarry | InputError),
+            local=isinstance(error, CannotCarry | InvalidContent),
             permanent=isinstance(error, CannotCarry) and error.permanent,
         )
 
@@ -310,84 +435,3 @@ class Transaction(Exchange[DeliveryResult]):
         """Whether the first recipient was one too many already: then it is not their number that is wrong."""
         first = self._rcpt_replies[0]
         return first is not None and first.code in _TOO_MANY
-
-
-def _accepts(reply: Reply) -> bool:
-    return reply.code in (COMPLETED, _WILL_FORWARD)
-
-
-def _checked(address: str) -> bool:
-    """Return whether an address is ASCII; raise `InputError` when it cannot stand in a command."""
-    quoted = address.startswith('"')
-    if (_bad_character if quoted else _bad_unquoted)(address) or len(address) > MAX_ADDRESS:
-        raise InputError(f"not an address to send to or from: {address[:100]!r}")
-    return address.isascii()
-
-
-def _parameters(
-    session: Session, *, size: int, needs_8bit: bool, needs_smtputf8: bool, require_tls: bool
-) -> tuple[CannotCarry | None, str]:
-    """Return what the peer lacks, or else the parameters of MAIL FROM."""
-    extensions = session.extensions
-    if needs_8bit and not extensions.eight_bit_mime:
-        return ExtensionMissing(command=Command.EHLO, extension="8BITMIME", permanent=True), ""
-    if needs_smtputf8 and not extensions.smtputf8:  # Not for good: another of the domain's hosts may have it.
-        return ExtensionMissing(command=Command.EHLO, extension="SMTPUTF8", permanent=False), ""
-    if require_tls and not (extensions.require_tls and session.tls):
-        return ExtensionMissing(command=Command.EHLO, extension="REQUIRETLS", permanent=False), ""
-    if extensions.size and size > extensions.size:
-        return MessageTooLarge(command=Command.EHLO, size=size, limit=extensions.size), ""
-    parameters = f" SIZE={size}" if extensions.size is not None else ""
-    if extensions.eight_bit_mime:
-        parameters += " BODY=8BITMIME" if needs_8bit else " BODY=7BIT"
-    if needs_smtputf8:
-        parameters += " SMTPUTF8"
-    if require_tls:
-        parameters += " REQUIRETLS"
-    return None, parameters
-
-
-def _first_bare(data: bytes) -> int:
-    """Return the offset of the first CR or LF that is no line end; -1 when there is none."""
-    ends = data.count(b"\r\n")
-    if data.count(b"\n") == ends and data.count(b"\r") == ends:  # Four times as fast as the search.
-        return -1
-    bare = _bare(data)
-    return bare.start() if bare is not None else -1
-
-
-class _CheckedStuffer(DotStuffer):
-    """A `DotStuffer` that refuses a bare CR or LF, wherever the chunks are cut."""
-
-    __slots__ = ("_cr", "_length")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._cr = b""  # a CR that ended the last chunk
-        self._length = 0  # of what was checked, that CR left out
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Return `chunk` stuffed.
-
-        Raises:
-            InvalidContent: a bare CR or LF.
-        """
-        data = self._cr + chunk if self._cr and chunk else chunk
-        if chunk:
-            self._cr = data[-1:] if data.endswith(b"\r") else b""
-            checked = data[:-1] if self._cr else data
-            bare = _first_bare(checked)
-            if bare >= 0:
-                raise InvalidContent(self._length + bare)
-            self._length += len(checked)
-        return super().feed(chunk)
-
-    def finish(self) -> bytes:
-        """Return what ends the data.
-
-        Raises:
-            InvalidContent: the last byte was a bare CR.
-        """
-        if self._cr:
-            raise InvalidContent(self._length)
-        return super().finish()

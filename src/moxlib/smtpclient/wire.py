@@ -88,14 +88,23 @@ class Wire(asyncio.BufferedProtocol):
         exchange.result  # noqa: B018 - raises
         if self.session.failure is not None:
             raise self.session.failure
+        try:
+            self._transport = await self._handshake(context, name, seconds)
+        except BaseException:
+            self.abort("the handshake failed")
+            if not self.closed.done():
+                self.closed.set_result(None)  # asyncio does not tell of a connection that is lost in a handshake
+            raise
+        self.session.tls_started()
+
+    async def _handshake(self, context: ssl.SSLContext, name: str, seconds: float) -> asyncio.Transport:
         async with self._clock.timeout(seconds):
             transport = await self._loop.start_tls(
                 self.transport, self, context, server_hostname=name, ssl_handshake_timeout=seconds
             )
         if transport is None:
             raise ConnectionResetError("the connection was closed during the handshake")
-        self._transport = transport
-        self.session.tls_started()
+        return transport
 
     async def wait(self, exchange: Exchange[object]) -> None:
         """Return when `exchange` is done, or wants something."""

@@ -64,8 +64,36 @@ def test_a_password_is_shown_only_over_verified_tls_unless_told(name: str) -> No
     assert choose_mechanism((name,), told).name == name
 
 
-def test_external_shows_nothing() -> None:
-    assert chosen(("EXTERNAL", "PLAIN"), ("EXTERNAL", "PLAIN")) == "EXTERNAL"
+@pytest.mark.parametrize("connection", [{}, {"verified_tls": True}, {"channel_binding": UNIQUE}])
+@pytest.mark.parametrize("others", [("PLAIN",), DEFAULT_MECHANISMS, MECHANISMS])
+def test_a_certificate_goes_before_all_that_has_a_secret(
+    others: tuple[str, ...], connection: dict[str, object]
+) -> None:
+    assert chosen(EVERYTHING, ("EXTERNAL", *others), **connection) == "EXTERNAL"
+
+
+def test_external_needs_a_server_that_offers_it_and_someone_who_asks_for_it() -> None:
+    assert chosen(("PLAIN", "SCRAM-SHA-1"), MECHANISMS, verified_tls=True) == "SCRAM-SHA-1"
+    with pytest.raises(NoMechanism):
+        chosen(("EXTERNAL",))
+
+
+@pytest.mark.parametrize(("username", "data"), [("", b""), ("ann", b"ann"), ("änn", "änn".encode())])
+def test_external_says_at_most_who_one_wants_to_be(username: str, data: bytes) -> None:
+    """RFC 4422 A.1."""
+    mechanism = choose_mechanism(("EXTERNAL",), Credentials(username=username, mechanisms=("EXTERNAL",)))
+    assert not mechanism.cleartext
+    step = mechanism.step()
+    assert (step.data, step.last) == (data, True)
+
+
+def test_the_order_of_those_that_show_a_secret() -> None:
+    shown = ("LOGIN", "PLAIN", "XOAUTH2")
+    assert chosen(shown, shown, verified_tls=True) == "XOAUTH2"
+    assert chosen(shown[:2], shown, verified_tls=True) == "PLAIN"
+    with pytest.raises(NoMechanism) as caught:
+        chosen(shown, shown)
+    assert caught.value.withheld == ("XOAUTH2", "PLAIN", "LOGIN")
 
 
 def test_what_is_offered_is_shown_bounded_and_escaped() -> None:
@@ -85,11 +113,15 @@ def test_what_is_offered_is_shown_bounded_and_escaped() -> None:
         {"password": "a\0b"},
         {"username": "a\0b"},
         {"mechanisms": ("XOAUTH2",), "token": "a\x01b"},
+        {"username": "a\udc80b"},
+        {"password": "a\udc80b"},
+        {"token": "a\udc80b"},
     ],
 )
 def test_credentials_are_checked(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as caught:
         Credentials(**({"username": "mjl"} | wrong))  # type: ignore[arg-type]  # wrong on purpose
+    assert caught.value.__context__ is None  # nothing with the secret in it
 
 
 def test_secrets_are_not_shown() -> None:

@@ -1,10 +1,11 @@
 """What a server announces."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from moxlib.smtpclient import Extensions, Reply
+from moxlib.smtpclient import Extensions, FutureRelease, Reply
 from moxlib.smtpclient.extensions import parse_extensions
 
 
@@ -55,6 +56,34 @@ def announced(*keywords: str) -> Extensions:
         ("LIMITS RCPTMAX=1;", {}),
         ("LIMITS RCPTMAX=1  MAILMAX=2", {}),
         ("LIMITS RCPTMAX=1 RCPTMAX=2", {}),
+        ("CHUNKING", {"chunking": True}),
+        ("CHUNKING x", {}),
+        ("chunking", {"chunking": True}),
+        ("BINARYMIME", {"binary_mime": True}),
+        ("DSN", {"dsn": True}),
+        ("DSN x", {}),
+        ("MT-PRIORITY MIXER", {}),
+        ("MT-PRIORITY", {}),
+        ("FUTURERELEASE", {}),
+        ("FUTURERELEASE 3600", {}),
+        ("FUTURERELEASE 0 2030-01-01T00:00:00Z", {}),
+        ("FUTURERELEASE 1000000000 2030-01-01T00:00:00Z", {}),
+        ("FUTURERELEASE 3600 2030-01-01T00:00:00", {}),
+        ("FUTURERELEASE 3600 2030-13-01T00:00:00Z", {}),
+        ("FUTURERELEASE 3600 0000-01-01T00:00:00Z", {}),
+        ("FUTURERELEASE 3600 2030-01-01T00:00:00Z x", {}),
+        ("FUTURERELEASE \u0661 2030-01-01T00:00:00Z", {}),
+        *[
+            (
+                f"futurerelease 3600 2030-01-01t00:00:00{zone}",
+                {"future_release": FutureRelease(max_interval=timedelta(hours=1), max_datetime=latest)},
+            )
+            for zone, latest in [
+                ("z", datetime(2030, 1, 1, tzinfo=UTC)),
+                (".5Z", datetime(2030, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)),
+                ("+02:00", datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=2)))),
+            ]
+        ],
     ],
 )
 def test_keyword(keyword: str, found: dict[str, Any]) -> None:

@@ -5,13 +5,20 @@
 
 from moxlib.queue.transport.base import AttachedTransport, Content, Delivery, ManagedTransport, Services, Transport
 from moxlib.queue.transport.fail import FailTransport
-from moxlib.queue.transport.smtp import Security, SMTPTransport, SubmissionsTransport, SubmissionTransport
+from moxlib.queue.transport.smtp import (
+    LMTPTransport,
+    Security,
+    SMTPTransport,
+    SubmissionsTransport,
+    SubmissionTransport,
+)
 
 __all__ = [
     "AttachedTransport",
     "Content",
     "Delivery",
     "FailTransport",
+    "LMTPTransport",
     "ManagedTransport",
     "SMTPTransport",
     "Security",

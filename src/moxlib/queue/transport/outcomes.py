@@ -2,27 +2,48 @@
 
 from typing import assert_never
 
+from moxlib.errors import MoxlibError
 from moxlib.queue.types import NO_TRACE, Deferred, Delivered, Failed, Outcome, Trace
 from moxlib.queue.types import Unknown as UnknownOutcome
 from moxlib.smtpclient import (
     Accepted,
+    AuthenticationFailed,
+    Command,
+    CommandTimeout,
+    ConnectionLost,
     ExtensionMissing,
+    InvalidContent,
+    MessageTooLarge,
     NotSent,
     RecipientResult,
     Refused,
     ReplyError,
+    ResponseInjected,
     SMTPConnection,
     SMTPError,
+    TLSFailed,
     Unknown,
 )
 
-__all__ = ["TLS_REQUIRED", "as_deferred", "as_failed", "no_session", "outcome_of", "tls_of"]
+__all__ = [
+    "TLS_REQUIRED",
+    "TLS_REQUIRED_LATER",
+    "as_deferred",
+    "as_failed",
+    "enhanced_of",
+    "no_session",
+    "outcome_of",
+    "tls_of",
+]
 
 TLS_REQUIRED = "5.7.30"
 """RFC 8689 8.1: REQUIRETLS support required."""
-_TLS_REQUIRED_LATER = "4.7.30"
-_FAILED = 554
-_NOT_NOW = 454
+TLS_REQUIRED_LATER = "4.7.30"
+_LACKING = {
+    "REQUIRETLS": TLS_REQUIRED_LATER,
+    "SMTPUTF8": "4.6.7",  # RFC 6531 3.2: non-ASCII addresses not permitted for that recipient
+    "8BITMIME": "4.6.3",  # conversion required but not supported
+}
 
 
 def outcome_of(result: RecipientResult, peer: str, trace: Trace = NO_TRACE) -> Outcome:
@@ -38,18 +59,35 @@ def outcome_of(result: RecipientResult, peer: str, trace: Trace = NO_TRACE) -> O
             code, enhanced = result.code, result.enhanced
         case NotSent():
             command, text = "", str(result.error)
-            code, enhanced = _local_code(result)
+            code, enhanced = 0, _enhanced(result)
         case _:
             assert_never(result)
     class_ = Failed if result.permanent else Deferred
     return class_(code=code, enhanced=enhanced, text=text, peer=peer, command=command, trace=trace)
 
 
-def _local_code(result: NotSent) -> tuple[int, str]:
-    """Return the codes of a failure that was found here; most have none."""
-    if isinstance(result.error, ExtensionMissing) and result.error.extension == "REQUIRETLS":
-        return (_FAILED, TLS_REQUIRED) if result.permanent else (_NOT_NOW, _TLS_REQUIRED_LATER)
-    return result.code, result.enhanced
+def enhanced_of(error: MoxlibError) -> str:
+    """Return the enhanced status code of a failure that no reply tells of (RFC 3463), by its temporary class."""
+    match error:
+        case MessageTooLarge():
+            return "4.3.4"  # message too big for system
+        case ExtensionMissing():
+            return _LACKING.get(error.extension, "4.5.0")
+        case InvalidContent():
+            return "4.6.0"  # other media error
+        case TLSFailed() | ResponseInjected():
+            return "4.7.5"  # cryptographic failure
+        case AuthenticationFailed():
+            return "4.7.8"  # RFC 4954 6: authentication credentials invalid
+        case ConnectionLost() | CommandTimeout():
+            return "4.4.1" if error.command is Command.CONNECT else "4.4.2"  # no answer; bad connection
+        case _:
+            return "4.5.0"  # other protocol status
+
+
+def _enhanced(result: NotSent) -> str:
+    enhanced = enhanced_of(result.error)
+    return f"5{enhanced[1:]}" if result.permanent else enhanced
 
 
 def no_session(error: SMTPError, peer: str, trace: Trace = NO_TRACE) -> Deferred:
@@ -64,7 +102,7 @@ def no_session(error: SMTPError, peer: str, trace: Trace = NO_TRACE) -> Deferred
             command=error.command.value,
             trace=trace,
         )
-    return Deferred(text=str(error), peer=peer, trace=trace)
+    return Deferred(enhanced=enhanced_of(error), text=str(error), peer=peer, trace=trace)
 
 
 def as_failed(outcome: Deferred) -> Failed:

@@ -30,6 +30,8 @@ class Site:
             max_age=shaping.max_age.total_seconds(),
             max_messages=shaping.messages_per_connection,
         )
+        self.chunking: bool = True
+        """Whether BDAT may be used: not once a server offered it and did not know it."""
         self._clock = clock
         self._messages = _bucket(shaping.message_rate)
         self._connections = _bucket(shaping.connection_rate)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError
@@ -23,6 +23,7 @@ from moxlib.queue.transport.transactions import MAX_STALE, Transactions
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
 from moxlib.sasl import Credentials
 from moxlib.smtpclient import (
+    Proxy,
     Session,
     SMTPConnection,
     SMTPError,
@@ -32,7 +33,7 @@ from moxlib.smtpclient import (
     verified_context,
 )
 
-__all__ = ["SMTPTransport", "Security", "SubmissionTransport", "SubmissionsTransport"]
+__all__ = ["LMTPTransport", "SMTPTransport", "Security", "SubmissionTransport", "SubmissionsTransport"]
 
 MAX_PORT = 65535
 INITIAL: Final = (
@@ -66,6 +67,7 @@ class SMTPTransport:
         credentials: to log in with.
         ehlo_name: this host's name, as it introduces itself.
         local_address: the address to connect from.
+        proxy: makes the connections, such as a `SOCKS5Proxy`.
         max_connections: at once, over all destinations of this transport in this process.
         pipeline: deliveries at once on one connection, when `max_connections` are open and the server has PIPELINING.
         max_idle: seconds that an unused connection is kept.
@@ -85,6 +87,7 @@ class SMTPTransport:
 
     DEFAULT_PORT = 25
     IMMEDIATE_TLS = False
+    LMTP = False
 
     def __init__(  # noqa: PLR0913 - options by keyword; each is a fact about this one server
         self,
@@ -96,6 +99,7 @@ class SMTPTransport:
         credentials: Credentials | None = None,
         ehlo_name: str = "localhost",
         local_address: str | None = None,
+        proxy: Proxy | None = None,
         max_connections: int = 20,
         pipeline: int = 3,
         max_idle: float = 30.0,
@@ -124,6 +128,7 @@ class SMTPTransport:
         self._credentials = credentials
         self._ehlo_name = ehlo_name
         self._local_address = local_address
+        self._proxy = proxy
         self._timeouts = timeouts
         self._clock = clock or SystemClock()
         self._tls_context = tls_context
@@ -155,7 +160,7 @@ class SMTPTransport:
         if delivery.require_tls is RequireTLS.YES and not self._verifies():
             text = f"the message requires TLS, and the transport to {self.host} does not verify it"
             return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * count
-        transactions = Transactions(delivery, range(count))
+        transactions = Transactions(delivery, range(count), chunking=self._site.chunking)
         outcomes = transactions.outcomes
         await self._site.pace_messages(count)
         try:
@@ -218,12 +223,16 @@ class SMTPTransport:
                 await passage.enter()
             return await transactions.run(pooled.connection, peer=self.host, used=used, trace=pooled.trace)
         finally:
+            self._site.chunking = self._site.chunking and transactions.chunking
             # Whatever was raised: what leaves the connection out of step has ended it already, and what does not
             # (an address that cannot be sent, a delivery cancelled before it began) is no matter of its neighbours'.
             await self._site.pool.release(pooled)
 
     async def _connect(self) -> SMTPConnection:
         await self._site.pace_connection()
+        return await self._open()
+
+    async def _open(self) -> SMTPConnection:
         mode = TLSMode.IMMEDIATE if self.IMMEDIATE_TLS else TLSMode.REQUIRED
         return await SMTPConnection.connect(
             self.host,
@@ -233,6 +242,8 @@ class SMTPTransport:
             tls_context=self._tls_context,
             credentials=self._credentials,
             local_address=self._local_address,
+            proxy=self._proxy,
+            lmtp=self.LMTP,
             timeouts=self._timeouts,
             clock=self._clock,
         )
@@ -249,3 +260,44 @@ class SubmissionsTransport(SMTPTransport):
 
     DEFAULT_PORT = 465
     IMMEDIATE_TLS = True
+
+
+class LMTPTransport(SMTPTransport):
+    """Hands mail to a server that delivers it itself, over LMTP (RFC 2033): one answer for each recipient.
+
+        LMTPTransport(path="/run/dovecot/lmtp")                  # a Unix-domain socket: nobody is in between
+        LMTPTransport("mail.internal.example", 24, ...)          # TLS, verified, unless told otherwise
+
+    Args:
+        host: name or address of the server; not with `path`.
+        port: its port; 24 by convention.
+        path: the server's Unix-domain socket. `security` is then `Security.NONE`.
+        options: as for `SMTPTransport`.
+
+    Raises:
+        InputError: both a host and a path, or neither; TLS over a path; otherwise as `SMTPTransport`.
+    """
+
+    DEFAULT_PORT = 24
+    LMTP = True
+
+    def __init__(
+        self, host: str | None = None, port: int | None = None, *, path: str | None = None, **options: Any
+    ) -> None:
+        if (host is None) == (path is None):
+            raise InputError("an LMTP transport needs either a host or the path of a Unix-domain socket")
+        if path is not None:
+            security = options.setdefault("security", Security.NONE)
+            if security != Security.NONE or port is not None or options.get("proxy") is not None:
+                raise InputError("a Unix-domain socket has no port, no proxy and no TLS")
+        if port == SMTPTransport.DEFAULT_PORT:
+            raise InputError("LMTP is not spoken on port 25 (RFC 2033 5)")
+        super().__init__(host or path or "", port, **options)
+        self._path = path
+
+    async def _open(self) -> SMTPConnection:
+        if self._path is None:
+            return await super()._open()
+        return await SMTPConnection.connect_unix(
+            self._path, ehlo_name=self._ehlo_name, timeouts=self._timeouts, clock=self._clock
+        )

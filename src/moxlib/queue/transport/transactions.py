@@ -1,18 +1,22 @@
 """The transactions of one delivery on one connection: as many as the server asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal
 
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.outcomes import outcome_of
-from moxlib.queue.types import NO_TRACE, Outcome, RequireTLS, Trace
-from moxlib.smtpclient import DeliveryResult, Refused, SMTPConnection
+from moxlib.queue.types import NO_TRACE, Message, Outcome, RequireTLS, Trace
+from moxlib.smtpclient import DeliveryResult, DSNParameters, RecipientParameters, Refused, SMTPConnection
 
 __all__ = ["MAX_STALE", "Transactions"]
 
 MAX_STALE = (
     3  # connections in a row that are gone before MAIL is answered; then the server, or the way to it, is at fault
 )
+
+_RET: Final[Mapping[str, Literal["FULL", "HDRS"]]] = MappingProxyType({"FULL": "FULL", "HDRS": "HDRS"})
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class Transactions:
         delivery: what to deliver.
         waiting: the recipients, by index, that have no outcome yet.
         insist_8bit: fail a message with bytes over 127 where the server does not offer 8BITMIME.
+        chunking: BDAT may be used where it is offered; false once a server offered it and did not know it.
         outcomes: by the recipient's index.
         closing: the server said 421, or ended the connection in the midst of a transaction.
     """
@@ -30,6 +35,7 @@ class Transactions:
     delivery: Delivery
     waiting: Sequence[int]
     insist_8bit: bool = True
+    chunking: bool = True
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     closing: bool = False
     _taken: int = 0
@@ -50,13 +56,16 @@ class Transactions:
             trace: how it was made.
 
         Returns:
-            Whether to go on with another connection: the server takes no more transactions on this one, or had closed
-            it before this one began, which is no attempt.
+            Whether to go on with another connection: the server takes no more transactions on this one, had closed it
+            before this one began, which is no attempt, or does not know BDAT, though it offered it.
         """
         while self.waiting:
             now = self.waiting[: connection.extensions.rcpt_max or len(self.waiting)]
             result = await self._transaction(connection, now)
             if used and not result.answered and not result.usable:
+                return True
+            if result.chunking_refused:
+                self.chunking = False
                 return True
             used = True
             mail_max = connection.extensions.mail_max
@@ -87,5 +96,22 @@ class Transactions:
             needs_8bit=needs_8bit,
             needs_smtputf8=delivery.needs_smtputf8,
             require_tls=delivery.require_tls is RequireTLS.YES,
+            chunking=self.chunking,
             lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
+            dsn=_dsn([delivery.messages[index] for index in now]) if connection.extensions.dsn else None,
         )
+
+
+def _dsn(messages: Sequence[Message]) -> DSNParameters:
+    """Return what the messages of one transaction ask of DSNs."""
+    first = messages[0]
+    recipients: tuple[RecipientParameters, ...] = ()
+    if any(message.notify or message.orcpt for message in messages):
+        recipients = tuple([_recipient_dsn(message) for message in messages])
+    ret = _RET.get(first.ret)
+    return DSNParameters(ret=ret, envid=first.envid, recipients=recipients)
+
+
+def _recipient_dsn(message: Message) -> RecipientParameters:
+    notify = tuple(message.notify.split(",")) if message.notify else ()
+    return RecipientParameters(notify=notify, orcpt=message.orcpt)

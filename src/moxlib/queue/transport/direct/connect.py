@@ -10,7 +10,7 @@ from moxlib.dane import verify
 from moxlib.dns import IPAddress
 from moxlib.queue.sources import Source
 from moxlib.queue.transport.direct.policy import Try
-from moxlib.smtpclient import Command, SMTPConnection, SMTPError, Timeouts, TLSMode
+from moxlib.smtpclient import Command, Proxy, SMTPConnection, SMTPError, Timeouts, TLSMode
 
 __all__ = ["Endpoint", "Opener"]
 
@@ -41,6 +41,7 @@ class Opener:
         port: where hosts listen.
         verified: for TLS with certificates that an authority vouches for.
         unverified: for TLS with whoever answers, or whose certificates TLSA records verify.
+        proxy: makes the connections; None: they are made from here.
         timeouts: how long each SMTP command may take.
         clock: what the time is taken from.
     """
@@ -51,12 +52,14 @@ class Opener:
         port: int,
         verified: ssl.SSLContext,
         unverified: ssl.SSLContext,
+        proxy: Proxy | None,
         timeouts: Timeouts | None,
         clock: Clock,
     ) -> None:
         self._port = port
         self._verified = verified
         self._unverified = unverified
+        self._proxy = proxy
         self._timeouts = timeouts
         self._clock = clock
         self._labels: dict[Endpoint, int] = {}
@@ -109,6 +112,7 @@ class Opener:
             server_hostname=name,
             check_certificates=partial(self._check, how) if how.dane else None,
             local_address=source.ipv4 if address.version == 4 else source.ipv6,  # noqa: PLR2004 - the family
+            proxy=self._proxy,
             timeouts=self._timeouts,
             clock=self._clock,
         )

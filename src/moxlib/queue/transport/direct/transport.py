@@ -24,7 +24,7 @@ from moxlib.queue.transport.direct.walk import Walk
 from moxlib.queue.transport.gate import Suspended
 from moxlib.queue.transport.site import Site
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
-from moxlib.smtpclient import GatherError, Timeouts, unverified_context, verified_context
+from moxlib.smtpclient import GatherError, Proxy, Timeouts, unverified_context, verified_context
 from moxlib.tlsrpt import Result
 
 __all__ = ["DirectTransport", "IPFamily"]
@@ -61,6 +61,7 @@ class DirectTransport:
             and that address to it. Not with `sources`, which have their own.
         sources: the addresses connections come from, with their names; by default whatever the system chooses.
         family: which addresses are used.
+        proxy: makes the connections, such as a `SOCKS5Proxy`; it is given addresses, not names.
         resolver: asks the DNS; by default a `DNSResolver` on the system's name servers.
         mta_sts: fetches MTA-STS policies; by default an `HTTPSFetcher`, which needs the extra `http`. None: MTA-STS is
             left out, and what a domain's policy demands is not known.
@@ -78,12 +79,13 @@ class DirectTransport:
         MissingExtra: `http` is not installed, and `mta_sts` was not given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options by keyword; each is a fact about this one way of delivering
         self,
         *,
         ehlo_name: str | None = None,
         sources: Sequence[Source] | SourceSet | None = None,
         family: IPFamily | str = IPFamily.ANY,
+        proxy: Proxy | None = None,
         resolver: Resolver | None = None,
         mta_sts: Fetcher | Default | None = Default.DEFAULT,
         policies: PolicyCache | None = None,
@@ -114,6 +116,7 @@ class DirectTransport:
         self._policies = policies
         self._shaping = shaping or ShapingRules()
         self._verified_context = verified_context
+        self._proxy = proxy
         self._timeouts = timeouts
         self._services: Services | None = None
         self._running: _Running | None = None
@@ -145,7 +148,12 @@ class DirectTransport:
         unverified = unverified_context()
         verified = unverified if mta_sts is None else await asyncio.to_thread(self._verified_context)
         opener = Opener(
-            port=self.port, verified=verified, unverified=unverified, timeouts=self._timeouts, clock=self._clock
+            port=self.port,
+            verified=verified,
+            unverified=unverified,
+            proxy=self._proxy,
+            timeouts=self._timeouts,
+            clock=self._clock,
         )
         self._running = running = _Running(plans, opener, self._clock)
         tasks = [asyncio.create_task(running.keep_reaping(), name="moxlib connection reaper")]
@@ -185,7 +193,7 @@ class DirectTransport:
             return [class_(code=error.code, enhanced=str(error.enhanced), text=str(error))] * count
         if plan.sts_error is not None and delivery.require_tls is not RequireTLS.NO:
             self._tell(delivery, domain, _no_policy_known(plan))
-            return [Deferred(code=451, enhanced="4.7.5", text=str(plan.sts_error))] * count
+            return [Deferred(enhanced="4.7.5", text=str(plan.sts_error))] * count
         site = running.site(plan, domain, self._shaping)
         await site.pace_messages(count)
         choose = partial(self._choose_source, domain)

@@ -17,7 +17,7 @@ from moxlib.queue.transport.direct.plan import HostPlan, Plan, Plans
 from moxlib.queue.transport.direct.policy import Refusal, Try, tries
 from moxlib.queue.transport.direct.tlsresults import TLSResults, concern_of, details_of
 from moxlib.queue.transport.gate import Passage
-from moxlib.queue.transport.outcomes import TLS_REQUIRED, as_deferred, as_failed, no_session
+from moxlib.queue.transport.outcomes import TLS_REQUIRED, TLS_REQUIRED_LATER, as_deferred, as_failed, no_session
 from moxlib.queue.transport.pool import Pooled
 from moxlib.queue.transport.site import Site
 from moxlib.queue.transport.transactions import MAX_STALE, Transactions
@@ -137,7 +137,7 @@ class Walk:
             self.results.host_failed(found.policy, found.trouble, session=no_session)
         if no_session:
             text = f"whether there are TLSA records of {name} is not known: {found.tlsa_error}"
-            self._later(name, text, code=451, enhanced="4.7.5")  # RFC 3463 3.8: cryptographic failure
+            self._later(name, text, enhanced="4.7.5")  # RFC 3463 3.8: cryptographic failure
             return ()
         matches = self._plan.sts_matches(host)
         decision = tries(
@@ -154,9 +154,9 @@ class Walk:
             return decision
         if decision.lacks_verification:
             self._lacking += 1
-            self._later(name, decision.text, code=454, enhanced="4.7.30")
+            self._later(name, decision.text, enhanced=TLS_REQUIRED_LATER)
         else:
-            self._later(name, decision.text, code=451, enhanced="4.7.5")
+            self._later(name, decision.text, enhanced="4.7.5")
         return ()
 
     def _note_mismatch(self, name: str, *, session: bool) -> None:
@@ -180,7 +180,9 @@ class Walk:
 
     async def _session(self, to: Destination, passage: Passage) -> SMTPError | None:
         """Deliver over a connection of one kind, or several; return why there was none."""
-        transactions = Transactions(self._delivery, list(self._pending), insist_8bit=False)
+        transactions = Transactions(
+            self._delivery, list(self._pending), insist_8bit=False, chunking=self._site.chunking
+        )
         label = self._label(to)
         fruitless, fresh = 0, False
         while fruitless < MAX_STALE:
@@ -197,6 +199,7 @@ class Walk:
                 trace = self._trace_over(pooled, to.name)
                 go_on = await transactions.run(connection, peer=to.name, used=used, trace=trace)
             finally:
+                self._site.chunking = self._site.chunking and transactions.chunking
                 await self._site.pool.release(pooled)
                 self._take(transactions, to.found)
             if not go_on:
@@ -241,7 +244,9 @@ class Walk:
             self._problem = next((outcome.text for outcome in new.values()), "the connection was closed")
         elif new:
             self._answered = True
-        if new and all(isinstance(outcome, Deferred) and outcome.enhanced == "4.7.30" for outcome in new.values()):
+        if new and all(
+            isinstance(outcome, Deferred) and outcome.enhanced == TLS_REQUIRED_LATER for outcome in new.values()
+        ):
             self._lacking += 1
 
     async def _acquire(self, to: Destination, label: int, passage: Passage, *, fresh: bool) -> Pooled:
