@@ -1,10 +1,10 @@
 """The way from a peer's certificate up to a trust anchor: finding it, and validating it (RFC 5280 6).
 
 `cryptography` validates: signatures, dates, basic constraints, path length, name constraints, critical extensions. What
-only the web's authorities have to heed is not demanded. It tries every way there is through the certificates it gets;
-through ten that a hostile server makes to sign each other, there are a billion. So the way is found here, where each
-certificate is looked at once, and of the shortest way there is only one: no certificate on it has a second issuer
-there, or else that would have been a shorter way.
+only the web's authorities have to heed is not demanded. It would look for the way too, through all that there is: five
+certificates that a hostile server makes to sign each other take release 45 two minutes, and newer ones give up after a
+number of checks, good way or not. So the way is found here, where each certificate is looked at once, and of the
+shortest way there is only one: no certificate on it has a second issuer there, or else there were a shorter one.
 """
 
 from collections import deque

@@ -33,6 +33,7 @@ from moxlib.queue.storage.sqlite import SQLiteStorage
 from moxlib.queue.types import NewSubmission
 from moxlib.testing import FakeClock, MemoryStorage
 from moxlib.testing.run import run_until_empty, run_until_idle
+from moxlib.tlsrpt import Result
 
 MAIL = (
     b"From: sender@here.example\r\nTo: a@one.example\r\nSubject: hello\r\n"
@@ -106,6 +107,9 @@ class Ear:
 
     def attempted(self, message: Message, result: AttemptResult) -> None:
         self._note("attempted", (message, result))
+
+    def tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
+        pass
 
     def lease_lost(self, worker: int, lost: int) -> None:
         self._note("lease_lost", (worker, lost))
