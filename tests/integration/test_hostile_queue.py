@@ -232,8 +232,9 @@ async def test_a_lie(lie: Lie) -> None:
         [submission] = await queue.submit(FIRST, sender="a@client.example", recipients=["b@example.com"])
         await idle(worker, peer, clock)
         message, history = await queue.get(submission.id), await queue.get_retired(submission.id)
-        results = history.results if history is not None else message.results if message is not None else ()
-        [result] = results
+        kept = history if history is not None else message
+        assert kept is not None
+        [result] = kept.results
         fault = lie.misdeeds[0].fault if lie.misdeeds else None
         if fault is None or "CHUNKING" in lie.announces:
             assert result.kind is ResultKind.DELIVERED

@@ -49,7 +49,7 @@ class Paths:
     """
 
     def __init__(self, certificates: Sequence[x509.Certificate]) -> None:
-        self.certificates = tuple(certificates)
+        self.certificates: tuple[x509.Certificate, ...] = tuple(certificates)
         self._known: dict[tuple[x509.Certificate, x509.Certificate], bool] = {}
         self._checked = 0
 

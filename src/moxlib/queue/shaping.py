@@ -179,7 +179,7 @@ class Bucket:
     """
 
     def __init__(self, rate: Rate | float) -> None:
-        self.rate = rate if isinstance(rate, Rate) else Rate.per_second(rate)
+        self.rate: Rate = rate if isinstance(rate, Rate) else Rate.per_second(rate)
         self._full_at = 0
         self._asked_at = 0
 

@@ -56,12 +56,26 @@ class RequireTLS(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """How an attempt travelled, as far as a transport says."""
+    """How an attempt travelled, as far as a transport says.
+
+    Raises:
+        TypeError: something in it is not a text.
+    """
 
     dialed: tuple[tuple[str, str], ...] = ()
     """Host and address of each connection tried or used, in order: the next attempt takes other addresses by it."""
     tls: str = ""
     """What protected the connection: such as "tls1.3 dane"; "" for none, or where there was no connection."""
+
+    def __post_init__(self) -> None:
+        """Refuse here what could not be stored."""
+        try:
+            pairs = tuple([(host, address) for host, address in self.dialed])
+        except ValueError as error:
+            raise TypeError(f"Trace.dialed has pairs of host and address: {error}") from error
+        if not all(isinstance(text, str) for text in (self.tls, *(text for pair in pairs for text in pair))):
+            raise TypeError("a Trace is of texts")
+        object.__setattr__(self, "dialed", pairs)
 
 
 NO_TRACE = Trace()

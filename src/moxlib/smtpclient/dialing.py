@@ -54,7 +54,7 @@ class DialFailed(ConnectionLost):
     """
 
     def __init__(self, failures: Iterable[DialFailure]) -> None:
-        self.failures = tuple(failures)
+        self.failures: tuple[DialFailure, ...] = tuple(failures)
         super().__init__(command=Command.CONNECT, reason="; ".join(map(str, self.failures)))
 
     def _fields(self) -> dict[str, Any]:

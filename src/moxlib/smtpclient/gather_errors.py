@@ -44,9 +44,9 @@ class GatherError(RemoteError):
 class NullMX(GatherError):
     """The domain says that it accepts no mail (RFC 7505)."""
 
-    permanent = True
-    code = 556  # RFC 7504 4, RFC 7505 4.2
-    enhanced = EnhancedCode(5, 1, 10)
+    permanent: bool = True
+    code: int = 556  # RFC 7504 4, RFC 7505 4.2
+    enhanced: EnhancedCode = EnhancedCode(5, 1, 10)
 
     def __init__(self, *, name: str) -> None:
         super().__init__(f"{name} accepts no mail (null MX)", name=name)
@@ -55,9 +55,9 @@ class NullMX(GatherError):
 class NoSuchDomain(GatherError):
     """The domain, or the name its CNAME leads to, does not exist (RFC 5321 5.1)."""
 
-    permanent = True
-    code = 550
-    enhanced = EnhancedCode(5, 1, 2)
+    permanent: bool = True
+    code: int = 550
+    enhanced: EnhancedCode = EnhancedCode(5, 1, 2)
 
     def __init__(self, *, name: str) -> None:
         super().__init__(f"{name} does not exist", name=name)
@@ -85,7 +85,7 @@ class LookupFailed(GatherError):
         bogus: DNSSEC validation failed.
     """
 
-    enhanced = EnhancedCode(4, 4, 3)
+    enhanced: EnhancedCode = EnhancedCode(4, 4, 3)
 
     def __init__(self, *, name: str, reason: str, bogus: bool = False) -> None:
         super().__init__(reason, name=name)

@@ -5,6 +5,7 @@ Text from a peer is data: it is decoded as UTF-8, other bytes and control charac
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 __all__ = ["Command", "Reply", "escape"]
 
@@ -12,7 +13,8 @@ __all__ = ["Command", "Reply", "escape"]
 class Command(Enum):
     """What the session is waiting for an answer to."""
 
-    __hash__ = object.__hash__  # Enum's own is not in C; and this is looked up with every reply.
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__  # Enum's own is not in C; and this is looked up with every reply.
 
     CONNECT = "connect"
     TLS = "TLS handshake"

@@ -170,7 +170,7 @@ class Transaction(Exchange[DeliveryResult]):
         """Send a group that ends with the message. The transaction is over if the reply is a success (RFC 3030 2)."""
         self._content = None
         self._session.send(data, sent=self._note_end)
-        self.whole = self._session.chunking_works  # else a successor would be lost with it
+        self.whole: bool = self._session.chunking_works  # else a successor would be lost with it
 
     def _note_end(self) -> None:
         self.ended = True

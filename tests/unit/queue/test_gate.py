@@ -347,7 +347,7 @@ async def test_who_insists_beside_the_probe_takes_nothing_from_it() -> None:
 
 
 async def test_a_failure_of_before_beside_the_probe_ends_its_part() -> None:
-    there = site(initial=2)
+    there = site(initial=2, negative="0")
     old = await there.wants()
     await there.die()
     there.later()

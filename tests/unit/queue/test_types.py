@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from moxlib.queue.types import (
     ResultKind,
     Retired,
     StoredContent,
+    Trace,
     Unknown,
 )
 
@@ -88,3 +90,17 @@ def test_stored_names_do_not_change() -> None:
 def test_an_event_without_a_code_has_none() -> None:
     event = Event(id=1, at=NOON, type=EventType.DELIVERED, account="", message=1, recipient="a@x.example")
     assert (event.code, event.enhanced, event.error) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"dialed": ("mx1",)}, {"dialed": [("mx", 1)]}, {"dialed": 1}, {"dialed": [("a", "b", "c")]}, {"tls": None}],
+)
+def test_a_trace_that_could_not_be_stored_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        Trace(**wrong)
+
+
+def test_a_trace_keeps_pairs() -> None:
+    made: Any = [["mx", "192.0.2.1"]]
+    assert Trace(dialed=made).dialed == (("mx", "192.0.2.1"),)

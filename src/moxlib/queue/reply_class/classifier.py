@@ -22,7 +22,7 @@ class Classifier:
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self.rules = tuple(rules)
+        self.rules: tuple[Rule, ...] = tuple(rules)
         self._by_word: dict[str, list[tuple[int, Phrase]]] = {}
         """Where the rules stand that a text with this word can meet."""
         self._wordless: list[int] = []

@@ -180,4 +180,4 @@ def _rule(entry: Any, number: int) -> Rule:
 
 def default_rules() -> tuple[Rule, ...]:
     """Read the rules that ship, in the order in which they are tried."""
-    return read_rules(files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
+    return read_rules(files("moxlib.queue.reply_class").joinpath("rules.toml").read_text(encoding="utf-8"))

@@ -6,12 +6,21 @@ domain's policy, and for the host's.
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from types import MappingProxyType
+from typing import Final
 
-from moxlib.dane import DANEError
+from moxlib.dane import DANEError, DANEFault
 from moxlib.smtpclient import ReplyError, SMTPError, TLSFailed
 from moxlib.tlsrpt import FailureDetails, Policy, Result, ResultType, classify, merge
 
 __all__ = ["Concern", "TLSResults", "concern_of", "details_of"]
+
+_DANE_FAULTS: Final = MappingProxyType(
+    {
+        DANEFault.EXPIRED: ResultType.CERTIFICATE_EXPIRED,
+        DANEFault.NAME: ResultType.CERTIFICATE_HOST_MISMATCH,
+    }
+)
 
 
 class Concern(Enum):
@@ -87,8 +96,9 @@ def details_of(error: SMTPError, *, host: str, address: str, local: str = "", he
             failure_reason_code=f"smtp-starttls-reply-code-{error.reply.code}",
         )
     if isinstance(error, TLSFailed) and isinstance(error.__cause__, DANEError):
-        reason = "dane-no-match+errors" if error.__cause__.matched else "dane-no-match"
-        return replace(details, failure_reason_code=reason)
+        fault = error.__cause__.fault
+        result_type = _DANE_FAULTS.get(fault, ResultType.VALIDATION_FAILURE)
+        return replace(details, result_type=result_type, failure_reason_code=f"dane-{fault.value}")
     result_type, reason = classify(error)
     return replace(details, result_type=result_type, failure_reason_code=reason)
 
