@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-import trustme
 from tests.integration.hostile_oracle import spoken
 from tests.integration.hostile_waiting import ended
 
@@ -24,7 +23,6 @@ from moxlib.queue import (
 )
 from moxlib.queue.worker.worker import Worker
 from moxlib.sasl import Credentials
-from moxlib.smtpclient import verified_context
 from moxlib.testing import (
     LIES,
     Answer,
@@ -197,25 +195,6 @@ def is_right(found: Retired, case: Misdeed, relay: Relay, *, chunked: bool) -> N
     assert whole - len(refusals) - unknown_command <= 1 + made.count(ResultKind.UNKNOWN)
     if whole == 0 and not chunked:  # else it goes out with the commands, before there is any answer
         assert ResultKind.UNKNOWN not in made or case.step is Step.CONTENT
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = verified_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.mark.parametrize("case", list(cases(tls=True)), ids=str)

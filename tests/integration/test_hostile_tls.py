@@ -3,7 +3,6 @@
 import ssl
 
 import pytest
-import trustme
 from tests.integration.hostile_oracle import MAX_AUTH_LINE, spoken
 from tests.integration.hostile_waiting import FIRST, ended, read_counts, reason, same
 
@@ -22,7 +21,6 @@ from moxlib.smtpclient import (
     TLSFailed,
     TLSMode,
     Unknown,
-    verified_context,
 )
 from moxlib.testing import ByCommand, FakeClock, Fault, HostilePeer, Misdeed, Step, Then, all_cases
 
@@ -31,25 +29,6 @@ EXTENSIONS = ("STARTTLS", "PIPELINING", "AUTH PLAIN", "8BITMIME")
 MAX_READ = 512 * 1024  # bytes: a reply without an end, and what a handshake has
 PROTECTED = (Step.MAIL, Step.RCPT, Step.DATA, Step.CONTENT, Step.END_OF_DATA)
 CASES = list(all_cases(tls=True))
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = verified_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.fixture(autouse=True)

@@ -43,11 +43,6 @@ WITHIN_SIZE = MAX_SIZE - 64 * 1024  # with what a server adds before it counts
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
     return trust(authority)
 

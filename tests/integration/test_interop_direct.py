@@ -24,11 +24,6 @@ RECIPIENT = "b@example.org"
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
 def certificate(authority: trustme.CA) -> trustme.LeafCert:
     return authority.issue_cert(HOST)
 

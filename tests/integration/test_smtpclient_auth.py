@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 from aiosmtpd.smtp import Session as ServerSession
 
@@ -27,25 +26,6 @@ from moxlib.testing.smtp_peer import Answer, ByCommand, Conversation, PeerSessio
 
 MESSAGE = b"Subject: hi\r\n\r\n"
 USER, PASSWORD = "mjl@x", "pässword"
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = verified_context()
-    authority.configure_trust(context)
-    return context
 
 
 def credentials(*mechanisms: str, password: str = PASSWORD, token: str = "", told: bool = False) -> Credentials:

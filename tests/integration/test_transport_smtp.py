@@ -38,7 +38,7 @@ from moxlib.queue import (
 from moxlib.queue.storage.content import ContentDirectory, MessageContent
 from moxlib.queue.types import StoredContent
 from moxlib.sasl import Credentials
-from moxlib.smtpclient import Timeouts, unverified_context, verified_context
+from moxlib.smtpclient import Timeouts, unverified_context
 from moxlib.testing import Answer, ByCommand, Close, FakeClock, PeerSession, SMTPPeer, Stall, StartTLS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -133,28 +133,9 @@ def envelopes(peer: SMTPPeer) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
 def misnamed_context(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.example").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = verified_context()
-    authority.configure_trust(context)
     return context
 
 

@@ -35,11 +35,11 @@ class Suspended(MoxlibError):
         return type(self), (self.reason, self.seconds)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiter:
-    turn: "asyncio.Future[bool]"
-    """Done when there is a place: whether it is the probe's."""
-    insist: bool
+    passage: "Passage"
+    turn: "asyncio.Future[None]"
+    """Done when there is a place for it."""
 
 
 class Gate:
@@ -50,6 +50,8 @@ class Gate:
         self._clock = clock
         self._inside = 0
         self._line: deque[_Waiter] = deque()
+        self._probe: Passage | None = None
+        """Who finds out whether the site came back, inside or not; its role ends with it, or with what it found."""
         self._reason = ""
 
     @property
@@ -69,34 +71,32 @@ class Gate:
         self._inside += 1
         return True
 
-    async def enter(self, *, insist: bool) -> bool:
-        """Wait for a place; return whether this is the probe.
+    async def enter(self, passage: "Passage") -> None:
+        """Wait for a place.
 
         Raises:
             Suspended: the site is down.
         """
-        if not insist:
+        if not passage.insist:
             self._check()
-        if not self._line and self._admits(insist=insist):
+        if not self._line and self._admits(passage):
             self._inside += 1
-            return self._probing()
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), insist)
-        self._line.append(waiter)
+            return
+        waiter = _Waiter(passage, asyncio.get_running_loop().create_future())
+        if passage is self._probe:
+            self._line.appendleft(waiter)  # the others wait for what it finds out
+        else:
+            self._line.append(waiter)
+        self._let_in()  # who waits already may do so for the probe alone
         try:
-            return await waiter.turn
+            await waiter.turn
         except BaseException:
             if waiter in self._line:
                 self._line.remove(waiter)
             elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
                 self.leave()  # the place came with the cancellation
-                if waiter.turn.result():
-                    self.withdrawn()
+            self.end(passage)
             raise
-
-    def _probing(self) -> bool:
-        """Say whether who was just let in is the probe: nobody else is, while the site counts as dead."""
-        now = self._clock.now()
-        return self.window.is_dead and self.window.suspended_until(now) is None
 
     def _check(self) -> None:
         if not self.window.is_dead:
@@ -106,56 +106,77 @@ class Gate:
         if until is not None:
             raise Suspended(self._reason, (until - now).total_seconds())
 
-    def _admits(self, *, insist: bool) -> bool:
+    def _admits(self, passage: "Passage") -> bool:
+        """Say whether there is a place for a passage now, which may make it the probe."""
         if self._inside >= self.window.limit:
             return False
-        return not self.window.is_dead or self.window.admits(self._clock.now()) or insist
+        if not self.window.is_dead or passage is self._probe:
+            return True
+        if self._probe is None and self.window.admits(self._clock.now()):
+            self._probe = passage
+            return True
+        return passage.insist
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Give a place back."""
         self._inside -= 1
         if self._line:
             self._let_in()
 
     def _let_in(self) -> None:
-        while self._line and self._admits(insist=self._line[0].insist):
-            waiter = self._line.popleft()
-            if not waiter.turn.done():
+        served: list[_Waiter] = []
+        for waiter in self._line:
+            if self._inside >= self.window.limit:
+                break
+            if waiter.turn.done():  # it was cancelled, and is about to go
+                served.append(waiter)
+            elif self._admits(waiter.passage):
+                served.append(waiter)
                 self._inside += 1
-                waiter.turn.set_result(self._probing())
+                waiter.turn.set_result(None)
+        for waiter in served:
+            self._line.remove(waiter)
 
     def succeeded(self) -> None:
         """Note that the site took a message, or refused one for reasons of its own."""
         self.window.succeeded(self._inside)
+        self._probe = None
         if self._line:
             self._let_in()
 
-    def failed(self, reason: str) -> None:
+    def failed(self, passage: "Passage", reason: str) -> None:
         """Note that the site could not be reached, or sent us away; who waits is told, if it counts as down now."""
         self._reason = reason
-        self.window.failed(self._clock.now())
+        now = self._clock.now()
+        if passage is self._probe:
+            # The window gives a probe up that takes longer than a suspension does; but here is what it found.
+            self.window.withdrawn()
+            self.window.admits(now)
+        self.window.failed(now)
         try:
             self._check()
         except Suspended as suspended:
-            for waiter in [waiter for waiter in self._line if not waiter.insist]:
+            self._probe = None  # whoever it was that failed: the probe's time is over
+            for waiter in [waiter for waiter in self._line if not waiter.passage.insist]:
                 self._line.remove(waiter)
                 if not waiter.turn.done():
                     waiter.turn.set_exception(Suspended(suspended.reason, suspended.seconds))
 
-    def withdrawn(self) -> None:
-        """Note that the probe ended without having found out anything: another one may."""
-        self.window.withdrawn()
-        self._let_in()
+    def end(self, passage: "Passage") -> None:
+        """Note that a passage is over; if it was the probe, it found out nothing, and another may."""
+        if passage is self._probe:
+            self._probe = None
+            self.window.withdrawn()
+            self._let_in()
 
 
 class Passage:
     """One delivery's place, as an async context manager; it may step out for a while in between."""
 
     def __init__(self, gate: Gate, *, insist: bool) -> None:
+        self.insist = insist
         self._gate = gate
-        self._insist = insist
         self._inside = False
-        self._is_probe = False
 
     async def enter(self) -> None:
         """Wait for a place, unless there is one.
@@ -164,7 +185,7 @@ class Passage:
             Suspended: the site is down.
         """
         if not self._inside:
-            self._is_probe = await self._gate.enter(insist=self._insist)
+            await self._gate.enter(self)
             self._inside = True
 
     def step_out(self) -> None:
@@ -175,13 +196,11 @@ class Passage:
 
     def succeeded(self) -> None:
         """Tell that the site works."""
-        self._is_probe = False
         self._gate.succeeded()
 
     def failed(self, reason: str) -> None:
         """Tell that it could not be reached, or sent us away."""
-        self._is_probe = False
-        self._gate.failed(reason)
+        self._gate.failed(self, reason)
 
     async def __aenter__(self) -> Self:
         if self._gate.enter_at_once():  # as nearly always; spares two coroutines
@@ -194,5 +213,4 @@ class Passage:
         self, class_: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.step_out()
-        if self._is_probe:
-            self._gate.withdrawn()  # it ended without having found out anything
+        self._gate.end(self)

@@ -1,6 +1,6 @@
 """What a server's answers mean for the queue: results of the SMTP client to outcomes. Pure."""
 
-from typing import assert_never
+from typing import Any, assert_never
 
 from moxlib.errors import MoxlibError
 from moxlib.queue.types import NO_TRACE, Deferred, Delivered, Failed, Outcome, Trace
@@ -107,26 +107,16 @@ def no_session(error: SMTPError, peer: str, trace: Trace = NO_TRACE) -> Deferred
 
 def as_failed(outcome: Deferred) -> Failed:
     """Return the same, for good."""
-    return Failed(
-        code=outcome.code,
-        enhanced=outcome.enhanced,
-        text=outcome.text,
-        peer=outcome.peer,
-        command=outcome.command,
-        trace=outcome.trace,
-    )
+    return Failed(**_said(outcome))
 
 
 def as_deferred(outcome: Failed) -> Deferred:
     """Return the same, for now."""
-    return Deferred(
-        code=outcome.code,
-        enhanced=outcome.enhanced,
-        text=outcome.text,
-        peer=outcome.peer,
-        command=outcome.command,
-        trace=outcome.trace,
-    )
+    return Deferred(**_said(outcome))
+
+
+def _said(outcome: Deferred | Failed) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in ("text", "code", "enhanced", "peer", "command", "trace")}
 
 
 def tls_of(connection: SMTPConnection) -> str:
