@@ -16,6 +16,7 @@ from moxlib.testing import FakeClock
 
 MINUTES = timedelta(minutes=1)
 FOR = timedelta(minutes=5)
+GUARD = 10  # seconds after which a test that hangs fails instead
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Site:
         return asyncio.create_task(self._enter(self.gate.passage(insist=insist)))
 
     async def _enter(self, passage: Passage) -> Passage:
-        return await passage.__aenter__()
+        async with asyncio.timeout(GUARD):
+            return await passage.__aenter__()
 
     async def fail(self, passage: Passage, reason: str = "no answer") -> None:
         passage.failed(reason)
@@ -278,7 +280,7 @@ async def test_a_probe_may_step_out() -> None:
     probe.step_out()
     await turns()
     assert not second.done()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GUARD):
         await probe.enter()
     assert not second.done()
     probe.succeeded()

@@ -167,7 +167,8 @@ class SMTPTransport:
             async with self._site.gate.passage(insist=delivery.is_last) as passage:
                 rest = await self._pass(transactions, passage)
         except Suspended as suspended:
-            rest = Deferred(text=str(suspended), peer=self.host, retry_after=timedelta(seconds=suspended.seconds))
+            again = timedelta(seconds=suspended.seconds)
+            rest = Deferred(enhanced="4.4.1", text=str(suspended), peer=self.host, retry_after=again)
         except Exception as error:
             if not outcomes:
                 raise

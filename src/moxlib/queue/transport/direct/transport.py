@@ -202,10 +202,10 @@ class DirectTransport:
             async with site.gate.passage(insist=delivery.is_last) as passage:
                 await walk.run(passage)
         except Suspended as suspended:
-            rest = Deferred(text=str(suspended), retry_after=timedelta(seconds=suspended.seconds))
+            rest = Deferred(enhanced="4.4.1", text=str(suspended), retry_after=timedelta(seconds=suspended.seconds))
             return [walk.outcomes.get(index, rest) for index in range(count)]
         except Exception as error:
-            if not walk.outcomes:
+            if all(isinstance(outcome, Deferred) for outcome in walk.outcomes.values()):
                 raise
             # Some may have had the message, and what is raised would be taken for the outcome of all.
             rest = Deferred(text=f"after a transaction for other recipients: {type(error).__name__}: {error}")
