@@ -210,7 +210,8 @@ def assert_in_turn(results: list[DeliveryResult], replies: list[Spoken], case: M
     harmless = Misdeed(Step.NOOP, case.fault)
     over = reset = False
     # The third may never have begun: its session had ended by the second one's fault.
-    for result, faulty, why in zip(results, (harmless, case, harmless), (error, error, SMTPError), strict=True):
+    reasons: tuple[type[SMTPError], ...] = (error, error, SMTPError)
+    for result, faulty, why in zip(results, (harmless, case, harmless), reasons, strict=True):
         if reset:  # the one before did not come to its content
             over = over or not replies or replies[0].code != 250
             replies = replies[1:]

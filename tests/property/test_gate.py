@@ -69,9 +69,9 @@ class GateMachine(RuleBasedStateMachine):
         self.was_suspended = False
 
     @initialize(
-        maximum=st.integers(1, 5),
-        initial=st.integers(1, 5),
-        cohorts=st.sampled_from([0, 1, 2]),
+        maximum=st.integers(1, 3),
+        initial=st.integers(1, 3),
+        cohorts=st.sampled_from([1, 1, 1, 0, 2]),
         positive=st.sampled_from(["1", "1/concurrency"]),
     )
     def begin(self, maximum: int, initial: int, cohorts: int, positive: str) -> None:
@@ -118,6 +118,16 @@ class GateMachine(RuleBasedStateMachine):
 
         self.runner.run(come())
         self._settle()
+
+    @rule(count=st.integers(1, 4), waiting=st.sampled_from([0, 60, 120]))
+    def go_down(self, count: int, waiting: int) -> None:
+        """Deliveries come and fail, and some time passes: now it is suspended, or one may find out."""
+        self._come(count, insist=False)
+        for each in self.at("inside"):
+            each.order("fail")
+            each.order("leave")
+        self._settle()
+        self.wait(waiting)
 
     @rule(count=st.integers(1, 4))
     def come(self, count: int) -> None:
