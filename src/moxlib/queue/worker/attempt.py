@@ -140,6 +140,7 @@ class Attempts:
         duration: timedelta,
     ) -> list[Settlement]:
         now = started + duration
+        jitter = self._jitter()  # one for all, so that those who are tried again are so together
         return [
             decide.settlement(
                 claim.message,
@@ -149,7 +150,7 @@ class Attempts:
                 started=started,
                 duration=duration,
                 now=now,
-                jitter=self._jitter(),
+                jitter=jitter,
                 classifier=self._classifier,
             )
             for claim, outcome in zip(claims, outcomes, strict=True)
