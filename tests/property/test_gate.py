@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from random import Random
 from typing import Literal
 
+from hypothesis import given, note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from moxlib.queue.congestion import Concurrency, Window
 from moxlib.queue.transport.gate import Gate, Suspended
@@ -15,6 +16,7 @@ from moxlib.testing import FakeClock
 
 Where = Literal["in line", "inside", "outside", "gone"]
 TURNS = 8  # more than the longest chain of tasks that wake each other
+STEPS = 250
 
 
 class Deliverer:
@@ -24,8 +26,10 @@ class Deliverer:
         self.insist = insist
         self.where: Where = "in line"
         self.turned_away = False
+        self.was: Where = "in line"
+        """Where it was after the step before."""
         self.era = -1
-        """Of the site's deaths: the one that it came in after, as the probe, unless it insisted."""
+        """Of the site's deaths, counted: the one after which it came in, to find out; -1: none, or it insisted."""
         self._gate = gate
         self._orders: asyncio.Queue[str] = asyncio.Queue()
         self.task = asyncio.create_task(self._run())
@@ -46,6 +50,8 @@ class Deliverer:
                         case "step out":
                             passage.step_out()
                             self.where = "outside"
+                        case "try":
+                            self.where = "inside" if passage.try_enter() else "outside"
                         case _:
                             self.where = "in line"
                             await passage.enter()
@@ -56,36 +62,27 @@ class Deliverer:
             self.where = "gone"
 
 
-class GateMachine(RuleBasedStateMachine):
-    """Deliveries come and go; what must hold of the gate holds after each step."""
+class Yard:
+    """Where deliveries come and go; what must hold of the gate is checked after each step."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
+    def __init__(self, random: Random) -> None:
+        self.random = random
         self.clock = FakeClock()
         self.deliverers: list[Deliverer] = []
         self.inside_before = 0
         self.era = 0
         self.was_suspended = False
-
-    @initialize(
-        maximum=st.integers(1, 3),
-        initial=st.integers(1, 3),
-        cohorts=st.sampled_from([1, 1, 1, 0, 2]),
-        positive=st.sampled_from(["1", "1/concurrency"]),
-    )
-    def begin(self, maximum: int, initial: int, cohorts: int, positive: str) -> None:
+        maximum = random.randint(1, 3)
         settings = Concurrency(
-            initial=min(initial, maximum),
+            initial=random.randint(1, maximum),
             maximum=maximum,
-            failed_cohorts=cohorts,
-            positive=positive,
+            failed_cohorts=random.choice([1, 1, 1, 0, 2]),
+            positive=random.choice(["1", "1/concurrency"]),
             suspend_for=timedelta(seconds=60),
             suspend_at_most=timedelta(seconds=200),
         )
         self.gate = Gate(Window(settings), self.clock)
-
-    # what is known from outside
+        note(f"{settings}")
 
     @property
     def suspended(self) -> bool:
@@ -94,146 +91,136 @@ class GateMachine(RuleBasedStateMachine):
     def at(self, *where: Where) -> list[Deliverer]:
         return [each for each in self.deliverers if each.where in where]
 
-    async def _turns(self, count: int = TURNS) -> None:
-        for _ in range(count):
-            await asyncio.sleep(0)
-
-    def _settle(self) -> None:
-        self.runner.run(self._turns())
-        if self.suspended and not self.was_suspended:
-            self.era += 1
-        self.was_suspended = self.suspended
-        for each in self.at("inside", "outside"):
-            if self.gate.window.is_dead and not each.insist and each.era < 0:
-                each.era = self.era
-        for each in self.at("inside", "outside", "in line"):
-            if not self.gate.window.is_dead:
-                each.era = -2  # whatever it was, it is no probe any more, nor is it one after the next death
+    def number(self, each: Deliverer) -> int:
+        return self.deliverers.index(each)
 
     # what happens
 
-    def _come(self, count: int, *, insist: bool) -> None:
-        async def come() -> None:
-            self.deliverers += [Deliverer(self.gate, insist=insist) for _ in range(count)]
+    async def step(self) -> None:
+        steps = [self.come, self.come, self.come_insisting, self.wait, self.go_down]
+        if self.at("inside", "outside"):
+            steps += [self.do, self.do, self.do, self.tell_and_leave]
+        if self.at("outside"):
+            steps += [self.come_in_again] * 2
+        if self.at("inside", "outside", "in line"):
+            steps += [self.cancel] * 2
+        await self.random.choice(steps)()
 
-        self.runner.run(come())
-        self._settle()
+    async def come(self, *, insist: bool = False) -> None:
+        note(f"{len(self.deliverers)} comes{', and insists' * insist}")
+        self.deliverers.append(Deliverer(self.gate, insist=insist))
+        await self.settle()
 
-    @rule(count=st.integers(1, 4), waiting=st.sampled_from([0, 60, 120]))
-    def go_down(self, count: int, waiting: int) -> None:
-        """Deliveries come and fail, and some time passes: now it is suspended, or one may find out."""
-        self._come(count, insist=False)
+    async def come_insisting(self) -> None:
+        await self.come(insist=True)
+
+    async def order(self, each: Deliverer, *orders: str) -> None:
+        note(f"{self.number(each)}: {', '.join(orders)}")
+        for what in orders:
+            each.order(what)
+        await self.settle()
+
+    async def do(self) -> None:
+        each = self.random.choice(self.at("inside", "outside"))
+        await self.order(each, self.random.choice(["leave", "succeed", "fail", "step out"]))
+
+    async def tell_and_leave(self) -> None:
+        each = self.random.choice(self.at("inside", "outside"))
+        await self.order(each, self.random.choice(["succeed", "fail"]), "leave")
+
+    async def come_in_again(self) -> None:
+        await self.order(self.random.choice(self.at("outside")), self.random.choice(["enter", "try"]))
+
+    async def go_down(self) -> None:
+        """All fail, and time passes: now it is suspended, or some may find out whether it is back."""
         for each in self.at("inside"):
-            each.order("fail")
-            each.order("leave")
-        self._settle()
-        self.wait(waiting)
+            await self.order(each, "fail", "leave")
+        await self.wait()
 
-    @rule(count=st.integers(1, 4))
-    def come(self, count: int) -> None:
-        self._come(count, insist=False)
+    async def wait(self) -> None:
+        seconds = self.random.choice([1, 60, 61, 200])
+        note(f"{seconds} seconds pass")
+        self.clock.set(self.clock.now() + timedelta(seconds=seconds))
+        await self.settle()
 
-    @rule()
-    def come_insisting(self) -> None:
-        self._come(1, insist=True)
-
-    @precondition(lambda self: self.at("inside", "outside"))
-    @rule(data=st.data(), order=st.sampled_from(["leave", "succeed", "fail", "step out"]))
-    def do(self, data: st.DataObject, order: str) -> None:
-        data.draw(st.sampled_from(self.at("inside", "outside"))).order(order)
-        self._settle()
-
-    @precondition(lambda self: self.at("inside"))
-    @rule(data=st.data(), order=st.sampled_from(["succeed", "fail"]))
-    def tell_and_leave(self, data: st.DataObject, order: str) -> None:
-        each = data.draw(st.sampled_from(self.at("inside")))
-        each.order(order)
-        each.order("leave")
-        self._settle()
-
-    @precondition(lambda self: self.at("outside"))
-    @rule(data=st.data())
-    def come_in_again(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.at("outside"))).order("enter")
-        self._settle()
-
-    @precondition(lambda self: self.at("inside", "outside", "in line"))
-    @rule(data=st.data(), turns=st.integers(0, 3), order=st.sampled_from(["", "leave", "fail", "succeed", "enter"]))
-    def cancel(self, data: st.DataObject, turns: int, order: str) -> None:
+    async def cancel(self) -> None:
         """One is cancelled at about the time at which another one, or the same, does something."""
         there = self.at("inside", "outside", "in line")
-        victim, other = data.draw(st.sampled_from(there)), data.draw(st.sampled_from(there))
-        if order and (other.where == "outside" or (other.where == "inside" and order != "enter")):
+        victim, other = self.random.choice(there), self.random.choice(there)
+        order = self.random.choice(["leave", "fail", "succeed"] if other.where == "inside" else ["enter", "try"])
+        if other.where != "in line":
             other.order(order)
-        self.runner.run(self._turns(turns))
+        turns = self.random.randint(0, 3)
+        note(f"{self.number(other)}: {order}; and after {turns} turns {self.number(victim)} is cancelled")
+        for _ in range(turns):
+            await asyncio.sleep(0)
         victim.task.cancel()
-        self._settle()
-
-    @rule(seconds=st.sampled_from([1, 30, 60, 61, 300]))
-    def wait(self, seconds: int) -> None:
-        self.clock.set(self.clock.now() + timedelta(seconds=seconds))
-        self._settle()
+        await self.settle()
 
     # what holds
 
-    @invariant()
-    def never_more_go_in_than_there_are_places(self) -> None:
-        if hasattr(self, "gate"):
-            inside = len(self.at("inside"))
-            assert inside <= max(self.gate.window.limit, self.inside_before)
-            self.inside_before = inside
+    async def settle(self) -> None:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if self.suspended and not self.was_suspended:
+            self.era += 1
+        self.was_suspended = self.suspended
+        for each in self.deliverers:
+            if each.where == "inside" and each.was != "inside":
+                finds_out = self.gate.window.is_dead and not self.suspended and not each.insist
+                each.era = self.era if finds_out else -1
+            if not self.gate.window.is_dead:
+                each.era = -1
+            each.was = each.where
+        self.check()
 
-    @invariant()
-    def there_is_one_probe(self) -> None:
-        if hasattr(self, "gate") and self.gate.window.is_dead and not self.suspended:
+    def check(self) -> None:
+        window, inside = self.gate.window, len(self.at("inside"))
+        assert inside <= max(window.limit, self.inside_before), "more went in than there are places"
+        self.inside_before = inside
+        assert not [each for each in self.deliverers if each.turned_away and each.insist]
+        patient = [each for each in self.at("in line") if not each.insist]
+        if window.is_dead:
             probes = [each for each in self.at("inside", "outside", "in line") if each.era == self.era]
             assert len(probes) <= 1
+        if self.suspended:
+            assert not patient, "nobody waits for a site that is suspended"
+        if inside < window.limit:
+            assert not [each for each in self.at("in line") if each.insist], "there is a place"
+            if not window.is_dead:
+                assert not patient, "there is a place"
+            elif patient:
+                finding_out = [each for each in self.at("outside") if each.insist or each.era == self.era]
+                assert finding_out, "nobody finds out whether the site is back"
 
-    @invariant()
-    def nobody_waits_in_vain(self) -> None:
-        if not hasattr(self, "gate"):
-            return
-        window = self.gate.window
-        waiting = self.at("in line")
-        patient = [each for each in waiting if not each.insist]
-        assert not (self.suspended and [each for each in patient if each.era != self.era])
-        if len(self.at("inside")) >= window.limit:
-            return
-        assert not [each for each in waiting if each.insist]
-        if not window.is_dead:
-            assert not patient
-        elif patient:  # there is one who finds out, and waits for something else
-            assert [each for each in self.at("outside") if each.insist or each.era == self.era]
-
-    @invariant()
-    def nobody_is_turned_away_who_insists(self) -> None:
-        assert not [each for each in self.deliverers if each.turned_away and each.insist]
-
-    def teardown(self) -> None:
-        """When all have gone, no place has gone with them."""
-        try:
-            if hasattr(self, "gate"):
-                self._end()
-        finally:
-            self.runner.close()
-
-    def _end(self) -> None:
-        for each in self.at("inside", "outside", "in line"):
+    async def end(self) -> None:
+        """All go, and no place goes with them."""
+        for each in self.deliverers:
             each.task.cancel()
-        self._settle()
+        await self.settle()
         assert not self.at("inside", "outside", "in line")
         self.clock.set(self.clock.now() + timedelta(hours=1))
         assert self.gate.is_idle
-        self._come(1, insist=False)
+        await self.come()
         [probe] = self.at("inside")
-        probe.order("succeed")
-        self._settle()
+        await self.order(probe, "succeed")
         limit = self.gate.window.limit
-        self._come(limit, insist=False)
+        for _ in range(limit):
+            await self.come()
         assert (len(self.at("inside")), len(self.at("in line"))) == (limit, 1)
-        for each in self.at("inside", "in line"):
+        for each in self.deliverers:
             each.task.cancel()
-        self._settle()
+        await self.settle()
 
 
-TestGate = GateMachine.TestCase
+@given(seed=st.integers(0, 2**32 - 1))
+def test_whatever_deliveries_do_the_gate_keeps_its_promises(seed: int) -> None:
+    """Never more inside than the window has places; one probe; nobody waits in vain; no place is lost."""
+
+    async def walk() -> None:
+        yard = Yard(Random(seed))
+        for _ in range(STEPS):
+            await yard.step()
+        await yard.end()
+
+    asyncio.run(walk())

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from moxlib.errors import InputError
 from moxlib.queue.errors import InvalidSubmission
 from moxlib.smtpclient import DSNParameters, RecipientParameters
 
-__all__ = ["DSNRequest", "Notify", "RecipientDSN"]
+__all__ = ["NO_REQUEST", "DSNRequest", "Notify", "RecipientDSN"]
 
 
 class Notify(StrEnum):
@@ -56,7 +56,7 @@ class DSNRequest:
         ret: whether a DSN of a failure returns the message or only its header; empty: as who writes it likes.
         envid: the envelope identifier, which comes back with every DSN; empty: the queue makes one.
         notify: when, for all recipients; empty: as who writes them likes, which is on failure.
-        recipients: what differs, by the address as it was submitted.
+        recipients: what differs, by the address as it was submitted, or in its ASCII form.
 
     Raises:
         InvalidSubmission: something in it cannot stand in SMTP.
@@ -72,6 +72,9 @@ class DSNRequest:
             object.__setattr__(self, "notify", _known(self.notify))
             RecipientParameters(notify=self.notify)
             DSNParameters(ret=self.ret or None, envid=self.envid)
+        if not all(isinstance(wish, RecipientDSN) for wish in self.recipients.values()):
+            raise InvalidSubmission("what differs for a recipient is a RecipientDSN")
+        object.__setattr__(self, "recipients", MappingProxyType(dict(self.recipients)))
 
     def notify_for(self, recipient: str) -> str:
         """Return NOTIFY's value for a recipient; empty: none."""
@@ -99,3 +102,7 @@ def _known(notify: Iterable[Notify | str]) -> tuple[Notify, ...]:
         return tuple(dict.fromkeys([Notify(item) for item in notify]))
     except ValueError as error:
         raise InputError(f"notify is of {', '.join(Notify)}: {error}") from error
+
+
+NO_REQUEST: Final = DSNRequest()
+"""Nothing is asked."""

@@ -26,7 +26,7 @@ from moxlib.message import (
     serialize,
 )
 from moxlib.queue.config import QueueConfig, as_schedule
-from moxlib.queue.dsn_request import DSNRequest
+from moxlib.queue.dsn_request import NO_REQUEST, DSNRequest
 from moxlib.queue.errors import InvalidSchedule, InvalidSubmission, MessageTooLarge, TooManyRecipients
 from moxlib.queue.fingerprint import fingerprint, message_digest
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
@@ -136,7 +136,7 @@ class _Given:
 
     @classmethod
     def of(cls, options: Options) -> "_Given":
-        return cls(options.sender, options.recipients, options.sender == "", options.dsn or DSNRequest())
+        return cls(options.sender, options.recipients, options.sender == "", options.dsn or NO_REQUEST)
 
     @classmethod
     def of_message(cls, message: "EmailMessage[Any, Any]", options: Options) -> "_Given":
@@ -147,7 +147,7 @@ class _Given:
             sender if options.sender is None else options.sender,
             recipients if options.recipients is None else options.recipients,
             options.sender == "",
-            options.dsn or DSNRequest(),
+            options.dsn or NO_REQUEST,
         )
 
     def complete(self, header: HeaderFacts, config: QueueConfig) -> _Envelope:
@@ -168,15 +168,11 @@ class _Given:
         parsed = [_parse(text) for text in recipients]
         mail_from = _parse(sender) if sender else None
         unique = {str(address): address for address in parsed}
-        given = (
-            {str(address): text for text, address in zip(recipients, parsed, strict=True)}
-            if self.dsn.recipients
-            else {}
-        )
+        named = _named(recipients, parsed, self.dsn) if self.dsn.recipients else {}
         return _Envelope(
             sender=mail_from,
             recipients=tuple(
-                [_recipient(text, address, given.get(text, text), self.dsn) for text, address in unique.items()]
+                [_recipient(text, address, named.get(text, text), self.dsn) for text, address in unique.items()]
             ),
             needs_smtputf8=any(a.needs_smtputf8 for a in parsed)
             or (mail_from is not None and mail_from.needs_smtputf8),
@@ -253,6 +249,16 @@ def _without_bcc(data: bytes, header: HeaderFacts) -> bytes:
     return header.without_bcc() + data[header.size :]
 
 
+def _named(recipients: Sequence[str], parsed: Sequence[Address | SMTPPath], dsn: DSNRequest) -> Mapping[str, str]:
+    """Return by what name the request has a recipient, by its ASCII form; nothing where it is that, or has none."""
+    forms = [str(address) for address in parsed]
+    known = {*recipients, *forms}
+    for name in dsn.recipients:
+        if name not in known:
+            raise InvalidSubmission(f"the DSN request is about {name!a:.100}, which is no recipient")
+    return {form: text for text, form in zip(recipients, forms, strict=True) if text in dsn.recipients}
+
+
 def _parse(text: str) -> Address | SMTPPath:
     return parse_path(text) if "[" in text or text.startswith("<") else parse_address(text)
 
@@ -261,8 +267,8 @@ def _domain(address: Address | SMTPPath) -> str:
     return address.domain.ascii if isinstance(address, Address) else str(address.host)
 
 
-def _recipient(text: str, address: Address | SMTPPath, given: str, dsn: DSNRequest) -> NewRecipient:
-    """Return a recipient: `text` is its ASCII form, `given` what the caller wrote."""
+def _recipient(text: str, address: Address | SMTPPath, named: str, dsn: DSNRequest) -> NewRecipient:
+    """Return a recipient: `text` is its ASCII form, `named` by what the DSN request knows it."""
     domain = _domain(address)
     if not domain:
         raise InvalidSubmission(f"{text!r} has no domain to send to: is an address in the header malformed?")
@@ -270,8 +276,8 @@ def _recipient(text: str, address: Address | SMTPPath, given: str, dsn: DSNReque
         address=text,
         domain=domain,
         destination=domain,
-        notify=dsn.notify_for(given),
-        orcpt=dsn.orcpt_for(given),
+        notify=dsn.notify_for(named),
+        orcpt=dsn.orcpt_for(named),
     )
 
 
@@ -331,8 +337,8 @@ def _idempotency(
         options.transport,
         options.require_tls,
     ]
-    if options.dsn is not None or options.is_report:
-        dsn = options.dsn or DSNRequest()
+    dsn = options.dsn or NO_REQUEST
+    if dsn != NO_REQUEST or options.is_report:
         wanted = [[recipient.notify, recipient.orcpt] for recipient in envelope.recipients]
         asked += [dsn.ret, dsn.envid, wanted, options.is_report]
     found = fingerprint(

@@ -7,6 +7,7 @@ import pickle
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def done(*tasks: asyncio.Task[Passage]) -> list[bool]:
+def done(*tasks: asyncio.Task[Any]) -> list[bool]:
     return [task.done() for task in tasks]
 
 
@@ -121,6 +122,47 @@ async def test_who_steps_out_makes_room_and_comes_in_again() -> None:
     await first.enter()  # it is inside
     await leave(first)
     assert there.gate.is_idle
+
+
+async def test_who_only_tries_goes_before_those_in_line_or_not_at_all() -> None:
+    there = site(initial=1)
+    first = await there.wants()
+    assert first.try_enter()  # it is inside
+    first.step_out()
+    second = await there.wants()
+    third = there.wants()
+    await turns()
+    assert not first.try_enter()
+    second.step_out()
+    await turns()
+    assert third.done()
+    assert not first.try_enter()
+    fourth = there.wants()
+    await turns()
+    third.result().step_out()  # it goes to the fourth
+    await leave(await fourth)
+    assert first.try_enter()
+    await leave(first)
+    await leave(second)
+    await leave(third.result())
+    assert there.gate.is_idle
+
+
+async def test_who_only_tries_is_not_let_in_to_a_site_that_is_down() -> None:
+    there = site(initial=2, negative="0")
+    patient, insisting = await there.wants(), await there.wants(insist=True)
+    patient.step_out()
+    insisting.step_out()
+    await there.die()
+    assert (patient.try_enter(), insisting.try_enter()) == (False, True)
+    await leave(insisting)
+    there.later()
+    assert patient.try_enter()  # it finds out whether the site is back
+    second = there.wants()
+    await turns()
+    assert not second.done()
+    await there.fail(patient)
+    await turned_away(second)
 
 
 async def test_who_is_cancelled_in_line_takes_no_place() -> None:
@@ -309,14 +351,17 @@ async def test_who_insists_goes_past_those_who_wait_for_the_probe_that_stepped_o
     insisting = there.wants(insist=True)
     await turns()
     assert done(second, insisting) == [False, True]
+    other = there.wants(insist=True)
+    await turns()
     again = asyncio.create_task(probe.enter())
     await turns()
-    assert not again.done()  # one at a time
+    assert done(other, again) == [False, False]  # one at a time
     await leave(insisting.result())
-    await again
-    assert not second.done()
+    await again  # all the others wait for what it finds out
+    assert done(second, other) == [False, False]
     await there.fail(probe)
     await turned_away(second)
+    await leave(await other)
 
 
 async def test_who_insists_may_be_the_probe_and_then_nobody_else_is() -> None:
@@ -360,6 +405,7 @@ async def test_a_failure_of_before_beside_the_probe_ends_its_part() -> None:
     probe = await waiting
     probe.step_out()
     old.failed("still no answer")
+    assert not probe.try_enter()
     with pytest.raises(Suspended):
         await probe.enter()
     await leave(probe)

@@ -122,7 +122,8 @@ class Transport(Protocol):
         """Try once, and say for each recipient, in order, what happened.
 
         What it raises defers the recipients of this delivery, and nothing else; so does taking longer than the queue's
-        `delivery_timeout`, at which it is cancelled.
+        `delivery_timeout`, at which it is cancelled. Cancelled when some recipients have the message already, it had
+        better return at once what it knows, which counts: else they get it again.
         """
         ...
 

@@ -71,14 +71,19 @@ class Gate:
         self._inside += 1
         return True
 
+    def try_enter(self, passage: "Passage") -> bool:
+        """Take a place if there is one, before those in line; return whether it was so."""
+        admitted = self._admits(passage)
+        self._inside += admitted
+        return admitted
+
     async def enter(self, passage: "Passage") -> None:
         """Wait for a place.
 
         Raises:
             Suspended: the site is down.
         """
-        if not passage.insist:
-            self._check()
+        self.check(insist=passage.insist)
         if not self._line and self._admits(passage):
             self._inside += 1
             return
@@ -98,8 +103,13 @@ class Gate:
             self.end(passage)
             raise
 
-    def _check(self) -> None:
-        if not self.window.is_dead:
+    def check(self, *, insist: bool = False) -> None:
+        """Return, unless the site is down.
+
+        Raises:
+            Suspended: it is.
+        """
+        if insist or not self.window.is_dead:
             return
         now = self._clock.now()
         until = self.window.suspended_until(now)
@@ -154,7 +164,7 @@ class Gate:
             self.window.admits(now)
         self.window.failed(now)
         try:
-            self._check()
+            self.check()
         except Suspended as suspended:
             self._probe = None  # whoever it was that failed: the probe's time is over
             for waiter in [waiter for waiter in self._line if not waiter.passage.insist]:
@@ -187,6 +197,14 @@ class Passage:
         if not self._inside:
             await self._gate.enter(self)
             self._inside = True
+
+    def try_enter(self) -> bool:
+        """Enter, if there is a place; return whether it is inside.
+
+        It goes before those in line: for who has what they would wait for when they were inside.
+        """
+        self._inside = self._inside or self._gate.try_enter(self)
+        return self._inside
 
     def step_out(self) -> None:
         """Give the place back, if there is one."""

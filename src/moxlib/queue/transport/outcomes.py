@@ -1,5 +1,7 @@
 """What a server's answers mean for the queue: results of the SMTP client to outcomes. Pure."""
 
+from asyncio import CancelledError
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from moxlib.errors import MoxlibError
@@ -31,9 +33,11 @@ __all__ = [
     "as_deferred",
     "as_failed",
     "enhanced_of",
+    "is_settled",
     "no_session",
     "outcome_of",
     "tls_of",
+    "with_known",
 ]
 
 TLS_REQUIRED = "5.7.30"
@@ -117,6 +121,21 @@ def as_deferred(outcome: Failed) -> Deferred:
 
 def _said(outcome: Deferred | Failed) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in ("text", "code", "enhanced", "peer", "command", "trace")}
+
+
+def is_settled(outcomes: Mapping[int, Outcome]) -> bool:
+    """Say whether a recipient has an outcome that is final: it must not be forgotten, whatever comes of the others."""
+    return not all(isinstance(outcome, Deferred) for outcome in outcomes.values())
+
+
+def with_known(outcomes: Mapping[int, Outcome], count: int, error: BaseException, peer: str = "") -> list[Outcome]:
+    """Return the outcomes of all recipients of a delivery that something cut short, as it is for the rest of them.
+
+    What was raised would be taken for the outcome of all.
+    """
+    what = "it was cancelled" if isinstance(error, CancelledError) else f"{type(error).__name__}: {error}"
+    rest = Deferred(text=f"after a transaction for other recipients: {what}", peer=peer)
+    return [outcomes.get(index, rest) for index in range(count)]
 
 
 def tls_of(connection: SMTPConnection) -> str:

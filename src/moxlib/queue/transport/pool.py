@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from moxlib._clock import Clock
 from moxlib.errors import StateError
@@ -32,6 +32,11 @@ AskPermit = Callable[[], Coroutine[Any, Any, None]]
 
 Connect = Callable[[], Awaitable[SMTPConnection]]
 """Opens a connection."""
+
+
+# How often one who waits is passed by others, for whom there is an idle connection, before one is closed for it. A new
+# one costs some round trips, so that each would otherwise have its own where labels take turns.
+MAX_PASSED: Final = 10
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +68,8 @@ class _Waiter:
     """It may open one if there is a place."""
     released_after: int
     """It takes no connection that was given back before that, in the pool's count."""
+    passed: int = 0
+    """Those who came later and had a connection before it, while it might have opened one."""
 
 
 class ConnectionPool:
@@ -274,6 +281,7 @@ class ConnectionPool:
 
     def _hand_out(self) -> None:
         """Hand what is free to who has waited longest; were it left for the taking, who gave it back would take it."""
+        passed: list[_Waiter] = []
         for waiter in list(self._waiters):
             if not waiter.turn.done():  # else it was cancelled
                 pooled = self._pick(waiter.label, permitted=waiter.permitted, released_after=waiter.released_after)
@@ -281,11 +289,14 @@ class ConnectionPool:
                     pooled.load += 1
                 elif waiter.permitted and self._may_open():
                     self._promised += 1
-                elif self._idle or self._may_open():
-                    continue  # what there is may serve somebody who came later: one with a permit, for example
-                else:
+                elif waiter.passed >= MAX_PASSED or not (self._idle or self._may_open()):
                     return
+                else:
+                    passed.append(waiter)
+                    continue  # what there is may serve somebody who came later: one with a permit, for example
                 waiter.turn.set_result(pooled)
+                for other in passed:
+                    other.passed += other.permitted
             self._waiters.remove(waiter)
 
     def _is_fit(self, pooled: Pooled) -> bool:

@@ -4,14 +4,16 @@ Domains whose mail the same hosts take are one site: their deliveries share conn
 same), limits, and what is known of how the site takes mail. All of it is this process's own.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 from moxlib._clock import Clock
 from moxlib.queue.congestion import Concurrency, Window
 from moxlib.queue.limits import Rate
 from moxlib.queue.shaping import Bucket, Shaping
-from moxlib.queue.transport.gate import Gate
-from moxlib.queue.transport.pool import ConnectionPool
+from moxlib.queue.transport.base import Delivery
+from moxlib.queue.transport.gate import Gate, Passage
+from moxlib.queue.transport.pool import Connect, ConnectionPool, Pooled
 
 __all__ = ["Site"]
 
@@ -35,21 +37,63 @@ class Site:
         self._clock = clock
         self._messages = _bucket(shaping.message_rate)
         self._connections = _bucket(shaping.connection_rate)
+        self._full_at = 0.0
+        """When nobody waits for a rate, and nothing taken by one matters any more, by the monotonic clock."""
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing that matters would be forgotten with it."""
-        return self.pool.is_empty and self.gate.is_idle
+        paced = self._full_at > self._clock.monotonic()
+        return not paced and self.pool.is_empty and self.gate.is_idle
 
-    async def pace_messages(self, count: int) -> None:
-        """Return when so many messages may go, by `messages_per_second`."""
+    async def acquire(
+        self, connect: Connect, delivery: Delivery, passage: Passage, *, label: Hashable = None, fresh: bool = False
+    ) -> Pooled:
+        """Take a connection of the pool; the delivery is inside the gate, and is so again when it has one.
+
+        While it waits for a permit to connect, it is outside, so that it keeps nobody else out. It then enters before
+        it takes a place in the pool, and who is outside does not keep a connection: those inside wait for connections,
+        and each would wait for the other.
+
+        Raises:
+            Suspended: the site was found to be down meanwhile.
+            Exception: what `ConnectionPool.acquire` raises.
+        """
+        if delivery.permit is None:
+            return await self.pool.acquire(connect, label=label, fresh=fresh)
+
+        async def permit() -> None:
+            passage.step_out()
+            await delivery.connecting()
+            await passage.enter()
+
+        while True:
+            pooled = await self.pool.acquire(connect, permit, label=label, fresh=fresh)
+            if passage.try_enter():
+                return pooled
+            await self.pool.release(pooled)
+            await passage.enter()
+
+    async def pace_messages(self, count: int, *, insist: bool) -> None:
+        """Return when so many messages may go, by `messages_per_second`.
+
+        Raises:
+            Suspended: the site is down, and they do not insist: they need not wait to hear that.
+        """
         if self._messages is not None:
-            await self._clock.sleep(self._messages.reserve(count, self._clock.now()))
+            self.gate.check(insist=insist)
+            await self._pace(self._messages, count)
 
     async def pace_connection(self) -> None:
         """Return when one more connection may be opened, by `connections_per_minute`."""
         if self._connections is not None:
-            await self._clock.sleep(self._connections.reserve(1, self._clock.now()))
+            await self._pace(self._connections, 1)
+
+    async def _pace(self, bucket: Bucket, count: int) -> None:
+        seconds = bucket.reserve(count, self._clock.now())
+        fills_in = bucket.rate.time_for(bucket.rate.burst) / 1_000_000
+        self._full_at = max(self._full_at, self._clock.monotonic() + seconds + fills_in)
+        await self._clock.sleep(seconds)
 
 
 def _within(shaping: Shaping) -> Concurrency:

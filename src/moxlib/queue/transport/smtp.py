@@ -4,6 +4,7 @@ TLS with a verified certificate is required unless told otherwise by name; a mes
 (554 5.7.30) rather than travel unprotected.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from moxlib.queue.congestion import MAX_WINDOW, Concurrency
 from moxlib.queue.shaping import Shaping
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.gate import Passage, Suspended
-from moxlib.queue.transport.outcomes import no_session
+from moxlib.queue.transport.outcomes import is_settled, no_session, with_known
 from moxlib.queue.transport.site import Site
 from moxlib.queue.transport.transactions import MAX_STALE, Transactions
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
@@ -155,26 +156,27 @@ class SMTPTransport:
             yield
 
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
-        """Deliver to the server, in one transaction or as many as it asks for."""
+        """Deliver to the server, in one transaction or as many as it asks for.
+
+        Cancelled when some recipients have the message, it ends early and says so: nobody is to get it again.
+        """
         count = len(delivery.recipients)
         if delivery.require_tls is RequireTLS.YES and not self._verifies():
             text = f"the message requires TLS, and the transport to {self.host} does not verify it"
             return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * count
         transactions = Transactions(delivery, range(count), chunking=self._site.chunking)
         outcomes = transactions.outcomes
-        await self._site.pace_messages(count)
         try:
+            await self._site.pace_messages(count, insist=delivery.is_last)
             async with self._site.gate.passage(insist=delivery.is_last) as passage:
                 rest = await self._pass(transactions, passage)
         except Suspended as suspended:
             again = timedelta(seconds=suspended.seconds)
             rest = Deferred(enhanced="4.4.1", text=str(suspended), peer=self.host, retry_after=again)
-        except Exception as error:
-            if not outcomes:
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_settled(outcomes):
                 raise
-            # Some have had the message, and what is raised would be taken for the outcome of all.
-            text = f"after a transaction for other recipients: {type(error).__name__}: {error}"
-            rest = Deferred(text=text, peer=self.host)
+            return with_known(outcomes, count, error, peer=self.host)
         return [outcomes.get(index, rest) for index in range(count)]
 
     def _verifies(self) -> bool:
@@ -192,7 +194,7 @@ class SMTPTransport:
             return no_session(error, self.host)  # always temporary: a relay's fault is not the recipient's
         if transactions.closing:
             passage.failed(next((outcome.text for outcome in transactions.outcomes.values()), rest.text))
-        else:
+        elif transactions.outcomes:
             passage.succeeded()
         return rest
 
@@ -210,18 +212,9 @@ class SMTPTransport:
 
     async def _try(self, transactions: Transactions, passage: Passage, *, fresh: bool) -> bool:
         """Deliver on one connection; return whether to go on with another one."""
-        delivery = transactions.delivery
-
-        async def permit() -> None:
-            passage.step_out()  # who waits for a permit keeps nobody else out
-            await delivery.connecting()
-
-        permitted = None if delivery.permit is None else permit
-        pooled = await self._site.pool.acquire(self._connect, permitted, fresh=fresh)
+        pooled = await self._site.acquire(self._connect, transactions.delivery, passage, fresh=fresh)
         used = not pooled.fresh or pooled.load > 1
         try:
-            if delivery.permit is not None:
-                await passage.enter()
             return await transactions.run(pooled.connection, peer=self.host, used=used, trace=pooled.trace)
         finally:
             self._site.chunking = self._site.chunking and transactions.chunking

@@ -1,7 +1,7 @@
 """Opening a connection to one host: its addresses in turn, from one of our own, with what must protect it."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -66,7 +66,11 @@ class Opener:
         self._next_label = 0
 
     def label(self, endpoint: Endpoint) -> int:
-        """Return the label of connections to an endpoint: a number, since they are compared again and again."""
+        """Return the label of connections to an endpoint: a number, since they are compared again and again.
+
+        In which order the DNS has the addresses of one family, and the TLSA records, makes no other endpoint.
+        """
+        endpoint = _in_one_order(endpoint)
         number = self._labels.get(endpoint)
         if number is None:
             if len(self._labels) >= MAX_LABELS:
@@ -120,3 +124,10 @@ class Opener:
     def _check(self, how: Try, chain: tuple[bytes, ...]) -> str:
         verify(how.dane, chain, how.names, self._clock.now())
         return "dane"
+
+
+def _in_one_order(endpoint: Endpoint) -> Endpoint:
+    families = list(dict.fromkeys([address.version for address in endpoint.addresses]))  # their order says something
+    addresses = sorted(endpoint.addresses, key=lambda address: (families.index(address.version), int(address)))
+    records = sorted(endpoint.how.dane, key=lambda r: (r.usage, r.selector, r.matching_type, r.data))
+    return replace(endpoint, addresses=tuple(addresses), how=replace(endpoint.how, dane=tuple(records)))

@@ -161,7 +161,7 @@ class Plans:
         known = self._plans.get(domain)
         if known is not None and known.until > self._clock.monotonic():
             if isinstance(known, _Failed):
-                raise known.error
+                raise known.error.with_traceback(None)  # else it grows with each who is told
             return known
         return await self._making.run(domain, self._make(domain))
 
@@ -218,7 +218,7 @@ class Plans:
         if known is None:
             known = await self._making_hosts.run((id(plan), host), self._remembered_host(plan, host))
         if isinstance(known, GatherError):
-            raise known
+            raise known.with_traceback(None)
         return known
 
     async def _remembered_host(self, plan: Plan, host: IPDomain) -> HostPlan | GatherError:

@@ -64,8 +64,9 @@ class TLSResults:
 
     def session_failed(self, host: Policy, details: FailureDetails, concern: Concern = Concern.BOTH) -> None:
         """A session was not set up, for a reason that is TLS's; the reason is told of the policies it concerns."""
-        for policy in self._both(host):
-            told = concern is Concern.BOTH or (concern is Concern.HOST) == (policy is host)
+        policies = self._both(host)
+        for policy in policies:
+            told = concern is Concern.BOTH or len(policies) == 1 or (concern is Concern.HOST) == (policy is host)
             self._results.append(Result(policy=policy, failed=1, details=(details,) if told else ()))
 
     def session_in_clear(self, host: Policy, details: FailureDetails) -> None:

@@ -22,6 +22,7 @@ from moxlib.queue.transport.direct.connect import Opener
 from moxlib.queue.transport.direct.plan import Plan, Plans
 from moxlib.queue.transport.direct.walk import Walk
 from moxlib.queue.transport.gate import Suspended
+from moxlib.queue.transport.outcomes import is_settled, with_known
 from moxlib.queue.transport.site import Site
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
 from moxlib.smtpclient import GatherError, Proxy, Timeouts, unverified_context, verified_context
@@ -178,6 +179,8 @@ class DirectTransport:
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
         """Deliver to the hosts of the recipients' domain, one after the other until it is done.
 
+        Cancelled when some recipients have the message, it ends early and says so: nobody is to get it again.
+
         Raises:
             StateError: it is not running.
         """
@@ -195,21 +198,19 @@ class DirectTransport:
             self._tell(delivery, domain, _no_policy_known(plan))
             return [Deferred(enhanced="4.7.5", text=str(plan.sts_error))] * count
         site = running.site(plan, domain, self._shaping)
-        await site.pace_messages(count)
         choose = partial(self._choose_source, domain)
         walk = Walk(delivery, plan, site, plans=running.plans, opener=running.opener, choose=choose)
         try:
+            await site.pace_messages(count, insist=delivery.is_last)
             async with site.gate.passage(insist=delivery.is_last) as passage:
                 await walk.run(passage)
         except Suspended as suspended:
             rest = Deferred(enhanced="4.4.1", text=str(suspended), retry_after=timedelta(seconds=suspended.seconds))
             return [walk.outcomes.get(index, rest) for index in range(count)]
-        except Exception as error:
-            if all(isinstance(outcome, Deferred) for outcome in walk.outcomes.values()):
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_settled(walk.outcomes):
                 raise
-            # Some may have had the message, and what is raised would be taken for the outcome of all.
-            rest = Deferred(text=f"after a transaction for other recipients: {type(error).__name__}: {error}")
-            return [walk.outcomes.get(index, rest) for index in range(count)]
+            return with_known(walk.outcomes, count, error)
         finally:
             if walk.results:
                 self._tell(delivery, domain, walk.results.merged())

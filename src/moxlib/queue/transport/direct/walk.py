@@ -200,8 +200,8 @@ class Walk:
                 go_on = await transactions.run(connection, peer=to.name, used=used, trace=trace)
             finally:
                 self._site.chunking = self._site.chunking and transactions.chunking
+                self._take(transactions, to.found)  # first, as the delivery may be cancelled meanwhile
                 await self._site.pool.release(pooled)
-                self._take(transactions, to.found)
             if not go_on:
                 break
             fruitless = fruitless + 1 if len(transactions.outcomes) == known else 0
@@ -253,19 +253,7 @@ class Walk:
         async def connect() -> SMTPConnection:
             return await self._connect(to)
 
-        async def permit() -> None:
-            passage.step_out()  # who waits for a permit keeps nobody else out
-            await self._delivery.connecting()
-
-        if self._delivery.permit is None:
-            return await self._site.pool.acquire(connect, label=label, fresh=fresh)
-        pooled = await self._site.pool.acquire(connect, permit, label=label, fresh=fresh)
-        try:
-            await passage.enter()
-        except BaseException:
-            await self._site.pool.release(pooled)
-            raise
-        return pooled
+        return await self._site.acquire(connect, self._delivery, passage, label=label, fresh=fresh)
 
     async def _connect(self, to: Destination) -> SMTPConnection:
         await self._site.pace_connection()
