@@ -90,6 +90,11 @@ class SourceSet:
     stable: bool = True
     """Whether a destination keeps its source; else each delivery has its own, at random."""
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the same destination always gets the same source."""
+        return self.stable or len(self.sources) == 1
+
     def __post_init__(self) -> None:
         """Refuse sets in which nothing can be chosen, or one thing twice."""
         if not 1 <= len(self.sources) <= MAX_SOURCES:

@@ -42,6 +42,8 @@ def encode_xtext(text: str) -> str:
     """
     if not text.isascii():
         raise InvalidXtext(text)
+    if _not_xtext.search(text) is None:  # as nearly always
+        return text
     return _not_xtext.sub(lambda match: f"+{ord(match[0]):02X}", text)
 
 

@@ -178,9 +178,8 @@ class ConnectionPool:
         if not self._running:
             raise StateError("the transport is not running: it delivers inside `queue.worker()`")
         while not self._waiters:  # who comes later does not go first
-            pooled = None if fresh else self._pick(label)
+            pooled = None if fresh else self.take(label)
             if pooled is not None:
-                pooled.load += 1
                 return pooled
             if permit is not None:
                 break
@@ -193,6 +192,15 @@ class ConnectionPool:
         if not self._running:
             raise StateError("the transport was closed before there was a connection for this delivery")
         return pooled if pooled is not None else await self._add(connect, label)
+
+    def take(self, label: Hashable) -> Pooled | None:
+        """Take a connection that is free, if there is one and nobody waits: `acquire` without a coroutine."""
+        if self._waiters or not self._running:
+            return None
+        pooled = self._pick(label)
+        if pooled is not None:
+            pooled.load += 1
+        return pooled
 
     async def _make_room(self) -> None:
         await self._end(self._idle[0], politely=True)
@@ -208,8 +216,11 @@ class ConnectionPool:
                 return self._idle.pop(index)
         if permitted and self._may_open():
             return None
-        shared = (p for p in self._open if p.label == label and self._has_room(p))
-        return min(shared, key=lambda pooled: pooled.load, default=None)
+        least: Pooled | None = None
+        for shared in self._open:
+            if shared.label == label and (least is None or shared.load < least.load) and self._has_room(shared):
+                least = shared
+        return least
 
     def _has_room(self, pooled: Pooled) -> bool:
         """Say whether one more delivery may join those that a connection has."""
@@ -218,7 +229,8 @@ class ConnectionPool:
             return False
         # RFC 9422 5.1. Those it has may have begun or not: counted as if not, so that none comes too late.
         messages = pooled.connection.transactions + pooled.load
-        return all(most is None or messages < most for most in (extensions.mail_max, self._max_messages))
+        mail_max, max_messages = extensions.mail_max, self._max_messages
+        return (mail_max is None or messages < mail_max) and (max_messages is None or messages < max_messages)
 
     async def _add(self, connect: Connect, label: Hashable) -> Pooled:
         self._opening += 1
@@ -322,20 +334,28 @@ class ConnectionPool:
 
     async def release(self, pooled: Pooled) -> None:
         """Give a connection back; the pool keeps it if it is still of use."""
+        if not self.give_back(pooled):
+            await self.end(pooled)
+
+    async def end(self, pooled: Pooled) -> None:
+        """Close a connection that `give_back` did not keep."""
+        await self._end(pooled, politely=pooled.connection.usable)
+
+    def give_back(self, pooled: Pooled) -> bool:
+        """Give a connection back, and return whether the pool keeps it; else the caller awaits `end` at once."""
         pooled.load -= 1
         pooled.fresh = False
         self._releases += 1
         pooled.released = self._releases
         pooled.idle_since = self._clock.monotonic()
-        if pooled.load:
-            self._hand_out()
-        elif self._running and self._is_fit(pooled):
+        if not pooled.load:
+            if not (self._running and self._is_fit(pooled)):
+                return False
             self._idle.append(pooled)
-            self._hand_out()
-            if pooled in self._idle and self._is_in_the_way():
-                await self._end(pooled, politely=True)
-        else:
-            await self._end(pooled, politely=pooled.connection.usable)
+        if not self._waiters:
+            return True
+        self._hand_out()
+        return not (pooled in self._idle and self._is_in_the_way())
 
     def _is_in_the_way(self) -> bool:
         """Say whether somebody waits who can use none of the idle connections, and for whom one has to go."""

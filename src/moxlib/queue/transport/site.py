@@ -74,6 +74,11 @@ class Site:
             await self.pool.release(pooled)
             await passage.enter()
 
+    @property
+    def paces_messages(self) -> bool:
+        """Whether there is a `messages_per_second`."""
+        return self._messages is not None
+
     async def pace_messages(self, count: int, *, insist: bool) -> None:
         """Return when so many messages may go, by `messages_per_second`.
 

@@ -167,7 +167,8 @@ class SMTPTransport:
         transactions = Transactions(delivery, range(count), chunking=self._site.chunking)
         outcomes = transactions.outcomes
         try:
-            await self._site.pace_messages(count, insist=delivery.is_last)
+            if self._site.paces_messages:
+                await self._site.pace_messages(count, insist=delivery.is_last)
             async with self._site.gate.passage(insist=delivery.is_last) as passage:
                 rest = await self._pass(transactions, passage)
         except Suspended as suspended:
@@ -212,7 +213,10 @@ class SMTPTransport:
 
     async def _try(self, transactions: Transactions, passage: Passage, *, fresh: bool) -> bool:
         """Deliver on one connection; return whether to go on with another one."""
-        pooled = await self._site.acquire(self._connect, transactions.delivery, passage, fresh=fresh)
+        pool = self._site.pool
+        pooled = None if fresh else pool.take(None)
+        if pooled is None:
+            pooled = await self._site.acquire(self._connect, transactions.delivery, passage, fresh=fresh)
         used = not pooled.fresh or pooled.load > 1
         try:
             return await transactions.run(pooled.connection, peer=self.host, used=used, trace=pooled.trace)
@@ -220,7 +224,8 @@ class SMTPTransport:
             self._site.chunking = self._site.chunking and transactions.chunking
             # Whatever was raised: what leaves the connection out of step has ended it already, and what does not
             # (an address that cannot be sent, a delivery cancelled before it began) is no matter of its neighbours'.
-            await self._site.pool.release(pooled)
+            if not pool.give_back(pooled):
+                await pool.end(pooled)
 
     async def _connect(self) -> SMTPConnection:
         await self._site.pace_connection()

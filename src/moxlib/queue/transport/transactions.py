@@ -1,9 +1,9 @@
 """The transactions of one delivery on one connection: as many as the server asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.outcomes import outcome_of
@@ -42,7 +42,7 @@ class Transactions:
 
     def taken(self) -> dict[int, Outcome]:
         """Return the outcomes that came since this was called last."""
-        new = dict(list(self.outcomes.items())[self._taken :])
+        new = self.outcomes.copy() if not self._taken else dict(list(self.outcomes.items())[self._taken :])
         self._taken = len(self.outcomes)
         return new
 
@@ -82,13 +82,13 @@ class Transactions:
                 return spent and bool(self.waiting)
         return False
 
-    async def _transaction(self, connection: SMTPConnection, now: Sequence[int]) -> DeliveryResult:
+    def _transaction(self, connection: SMTPConnection, now: Sequence[int]) -> Coroutine[Any, Any, DeliveryResult]:
         delivery = self.delivery
         recipients = delivery.recipients
         content = delivery.content
         data = content.data
         needs_8bit = delivery.needs_8bit and (self.insist_8bit or connection.extensions.eight_bit_mime)
-        return await connection.deliver(
+        return connection.deliver(
             delivery.sender,
             [recipients[index] for index in now],
             content.chunks() if data is None else data,

@@ -95,6 +95,8 @@ def _class(outcome: Outcome, classifier: Classifier) -> ReplyClass | None:
 
 def _storable(text: str) -> str:
     """Return a transport's text as a database takes it: bounded, in UTF-8, without NUL."""
+    if not text:
+        return text
     text = text[:MAX_TEXT]
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode()

@@ -14,11 +14,13 @@ from typing import Final, Protocol
 
 from moxlib._clock import Clock
 from moxlib._sharedcalls import SharedCalls
-from moxlib.dns import DNSError, Domain, IPDomain, Resolver, parse_ip_domain
+from moxlib.dns import DNSError, Domain, IPAddress, IPDomain, Resolver, parse_ip_domain
 from moxlib.mtasts import Lookup, Mode, STSTemporaryError
 from moxlib.mtasts import Policy as STSPolicy
-from moxlib.queue.transport.direct.policy import DANE, STSMode
+from moxlib.queue.sources import Source
+from moxlib.queue.transport.direct.policy import DANE, STSMode, Try
 from moxlib.queue.transport.site import Site
+from moxlib.queue.types import RequireTLS
 from moxlib.smtpclient import (
     Addresses,
     GatherError,
@@ -40,7 +42,7 @@ from moxlib.tlsrpt import (
     tlsa_policy,
 )
 
-__all__ = ["HostPlan", "Plan", "Plans", "PolicyLookup"]
+__all__ = ["Destination", "HostPlan", "Plan", "Plans", "PolicyLookup", "WayKey"]
 
 REMEMBERED: Final = 30.0  # seconds: short beside the TTLs of MX records, long beside a burst of deliveries
 FAILURE_REMEMBERED: Final = 5.0
@@ -57,7 +59,6 @@ class HostPlan:
         policy: what a TLS report calls that.
         trouble: what a TLS report says of what is wrong with it; None: nothing.
         tlsa_error: why its TLSA records are not known.
-        labels: of connections to it, by how they are made and where they come from.
     """
 
     addresses: Addresses
@@ -65,7 +66,24 @@ class HostPlan:
     policy: Policy
     trouble: FailureDetails | None = None
     tlsa_error: DNSError | None = None
-    labels: dict[object, int] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A host, how it can be reached, and what has to protect the connection to it."""
+
+    name: str
+    found: HostPlan
+    how: Try
+    source: Source
+    ips: tuple[IPAddress, ...]
+    """The addresses of the host that the source can connect to."""
+    label: int
+    """Of the connections that would do."""
+
+
+WayKey = tuple[int, RequireTLS, bool]
+"""The number of a host in its plan, what a message asks of TLS, and whether it is a report."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +98,7 @@ class Plan:
         policy: what a TLS report calls that; None where mail goes to an IP address.
         until: when it has to be made anew, by the monotonic clock.
         host_plans: how its hosts can be reached, as far as somebody asked.
+        ways: to its hosts, for first attempts, where there is nothing to decide or to report.
         site: the site that its deliveries belong to, once there was one.
     """
 
@@ -90,6 +109,7 @@ class Plan:
     policy: Policy | None = None
     until: float = 0.0
     host_plans: dict[IPDomain, "HostPlan | GatherError"] = field(default_factory=dict)
+    ways: dict[WayKey, tuple[Destination, ...]] = field(default_factory=dict)
     site: Site | None = None
     _news: Result | None = None
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, StrEnum
-from functools import partial
 from random import Random
 from typing import Final
 
@@ -198,10 +197,18 @@ class DirectTransport:
             self._tell(delivery, domain, _no_policy_known(plan))
             return [Deferred(enhanced="4.7.5", text=str(plan.sts_error))] * count
         site = running.site(plan, domain, self._shaping)
-        choose = partial(self._choose_source, domain)
-        walk = Walk(delivery, plan, site, plans=running.plans, opener=running.opener, choose=choose)
+        walk = Walk(
+            delivery,
+            plan,
+            site,
+            plans=running.plans,
+            opener=running.opener,
+            sources=self._sources,
+            random=self._random,
+        )
         try:
-            await site.pace_messages(count, insist=delivery.is_last)
+            if site.paces_messages:
+                await site.pace_messages(count, insist=delivery.is_last)
             async with site.gate.passage(insist=delivery.is_last) as passage:
                 await walk.run(passage)
         except Suspended as suspended:
@@ -215,9 +222,6 @@ class DirectTransport:
             if walk.results:
                 self._tell(delivery, domain, walk.results.merged())
         return [walk.outcomes[index] for index in range(count)]
-
-    def _choose_source(self, domain: str, ipv4: bool, ipv6: bool) -> Source | None:
-        return self._sources.choose(domain, self._random.random, ipv4=ipv4, ipv6=ipv6)
 
     def _tell(self, delivery: Delivery, domain: str, results: tuple[Result, ...]) -> None:
         """Tell the queue's observer what was learned of TLS; not of reports, which would make more reports."""

@@ -5,15 +5,15 @@ nothing, the next host is asked for that recipient. At a host, what must protect
 `policy.tries`; the next of those is made when TLS failed in the one before.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from random import Random
 from typing import Final
 
 from moxlib.dns import IPAddress, IPDomain
-from moxlib.queue.sources import Source
+from moxlib.queue.sources import Source, SourceSet
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.direct.connect import Endpoint, Opener
-from moxlib.queue.transport.direct.plan import HostPlan, Plan, Plans
+from moxlib.queue.transport.direct.plan import Destination, HostPlan, Plan, Plans
 from moxlib.queue.transport.direct.policy import Refusal, Try, tries
 from moxlib.queue.transport.direct.tlsresults import TLSResults, concern_of, details_of
 from moxlib.queue.transport.gate import Passage
@@ -25,27 +25,12 @@ from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS, Trace
 from moxlib.smtpclient import Command, GatherError, ReplyError, SMTPConnection, SMTPError, TLSFailed, TLSMode
 from moxlib.tlsrpt import FailureDetails, ResultType
 
-__all__ = ["ChooseSource", "Walk"]
-
-ChooseSource = Callable[[bool, bool], Source | None]
-"""Returns the source to use for a host with addresses of these families (IPv4, IPv6)."""
+__all__ = ["Walk"]
 
 IPV4, IPV6 = 4, 6
 _TLS_COMMANDS: Final = (Command.STARTTLS, Command.TLS)
 _TLS_REQUIRED_CODE: Final = 554
 _POLICY: Final = "5.7."  # RFC 3463 3.8: security or policy
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A host, how it can be reached, and what has to protect the connection to it."""
-
-    name: str
-    found: HostPlan
-    how: Try
-    source: Source
-    ips: tuple[IPAddress, ...]
-    """The addresses of the host that the source can connect to."""
 
 
 class Walk:
@@ -57,14 +42,23 @@ class Walk:
     """
 
     def __init__(
-        self, delivery: Delivery, plan: Plan, site: Site, *, plans: Plans, opener: Opener, choose: ChooseSource
+        self,
+        delivery: Delivery,
+        plan: Plan,
+        site: Site,
+        *,
+        plans: Plans,
+        opener: Opener,
+        sources: SourceSet,
+        random: Random,
     ) -> None:
         self._delivery = delivery
         self._plan = plan
         self._site = site
         self._plans = plans
         self._opener = opener
-        self._choose = choose
+        self._sources = sources
+        self._random = random
         self._relaxed = delivery.require_tls is RequireTLS.NO
         self._pending = list(range(len(delivery.messages)))
         self._dialed: list[tuple[str, str]] = []
@@ -82,27 +76,46 @@ class Walk:
         Raises:
             Exception: what is no fault of a host's: damaged content, no permit to connect, cancellation.
         """
-        for host in self._plan.hosts.hosts:
-            name = host.text(utf8=False)
-            dialed = self._delivery.messages[0].dialed(name)
-            known = None if dialed else self._plan.host_plans.get(host)
-            try:
-                found = known if isinstance(known, HostPlan) else await self._plans.host(self._plan, host, dialed)
-            except GatherError as error:
-                self._later(name, str(error), code=error.code, enhanced=str(error.enhanced))
-                continue
-            error_of_tls: SMTPError | None = None
-            if (way := self._way_to(name, found)) is None:
-                continue
-            for how in self._tries(name, host, found):
-                error_of_tls = await self._session(Destination(name, found, how, *way), passage)
-                if error_of_tls is None or not _is_of_tls(error_of_tls):
+        delivery, plan = self._delivery, self._plan
+        first = not delivery.messages[0].results
+        for number, host in enumerate(plan.hosts.hosts):
+            key = (number, delivery.require_tls, delivery.is_report)
+            ways = plan.ways.get(key) if first else None
+            if ways is None:
+                ways, usual = await self._ways(host)
+                if usual and first and self._sources.is_fixed:
+                    plan.ways[key] = ways
+            error: SMTPError | None = None
+            for to in ways:
+                error = await self._session(to, passage)
+                if error is None or not _is_of_tls(error):
                     break
-            if error_of_tls is not None:
-                self._no_session(name, error_of_tls, found)
+            if error is not None:
+                self._no_session(ways[0].name, error, ways[0].found)
             if not self._pending:
                 break
         self._conclude(passage)
+
+    async def _ways(self, host: IPDomain) -> tuple[tuple[Destination, ...], bool]:
+        """Return how to connect to a host, one way after the other; and whether it is what there is to say of it.
+
+        Nothing where it must not be used, or cannot be; its outcome is known then.
+        """
+        name = host.text(utf8=False)
+        dialed = self._delivery.messages[0].dialed(name)
+        try:
+            found = await self._plans.host(self._plan, host, dialed)
+        except GatherError as error:
+            self._later(name, str(error), code=error.code, enhanced=str(error.enhanced))
+            return (), False
+        if (way := self._way_to(name, found)) is None:
+            return (), False
+        source, ips = way
+        decided = self._tries(name, host, found)
+        usual = bool(decided) and found.trouble is None and self._plan.sts_matches(host)
+        label = self._opener.label
+        ways = [Destination(name, found, how, source, ips, label(Endpoint(name, ips, how, source))) for how in decided]
+        return tuple(ways), usual
 
     def _conclude(self, passage: Passage) -> None:
         if self._pending and self._lacking == len(self._plan.hosts.hosts):
@@ -122,7 +135,9 @@ class Walk:
         """Return where to come from, and the host's addresses that can be connected to from there."""
         ips = found.addresses.ips
         families = {ip.version for ip in ips} if found.addresses.dual_stack else {ips[0].version}
-        source = self._choose(IPV4 in families, IPV6 in families)
+        domain = self._delivery.messages[0].recipient_domain
+        random = self._random.random
+        source = self._sources.choose(domain, random, ipv4=IPV4 in families, ipv6=IPV6 in families)
         if source is None:
             self._later(name, "no source has an address of a family that the host has", enhanced="4.4.4")
             return None
@@ -183,12 +198,12 @@ class Walk:
         transactions = Transactions(
             self._delivery, list(self._pending), insist_8bit=False, chunking=self._site.chunking
         )
-        label = self._label(to)
+        pool = self._site.pool
         fruitless, fresh = 0, False
         while fruitless < MAX_STALE:
             known = len(transactions.outcomes)
             try:
-                pooled = await self._acquire(to, label, passage, fresh=fresh)
+                pooled = (None if fresh else pool.take(to.label)) or await self._acquire(to, passage, fresh=fresh)
             except SMTPError as error:
                 if not transactions.outcomes:
                     return error
@@ -201,7 +216,8 @@ class Walk:
             finally:
                 self._site.chunking = self._site.chunking and transactions.chunking
                 self._take(transactions, to.found)  # first, as the delivery may be cancelled meanwhile
-                await self._site.pool.release(pooled)
+                if not pool.give_back(pooled):
+                    await pool.end(pooled)
             if not go_on:
                 break
             fruitless = fruitless + 1 if len(transactions.outcomes) == known else 0
@@ -210,15 +226,6 @@ class Walk:
         for index in transactions.waiting:
             self._set(index, Deferred(text=text, peer=to.name, trace=self._trace()), to.found)
         return None
-
-    def _label(self, to: Destination) -> int:
-        """Return the label of connections that would do, remembered with how the host can be reached."""
-        key = (to.how, to.source)
-        label = to.found.labels.get(key)
-        if label is None:
-            label = self._opener.label(Endpoint(to.name, to.ips, to.how, to.source))
-            to.found.labels[key] = label
-        return label
 
     def _trace_over(self, pooled: Pooled, name: str) -> Trace:
         """Return how this delivery came to a connection: nearly always, straight."""
@@ -249,11 +256,11 @@ class Walk:
         ):
             self._lacking += 1
 
-    async def _acquire(self, to: Destination, label: int, passage: Passage, *, fresh: bool) -> Pooled:
+    async def _acquire(self, to: Destination, passage: Passage, *, fresh: bool) -> Pooled:
         async def connect() -> SMTPConnection:
             return await self._connect(to)
 
-        return await self._site.acquire(connect, self._delivery, passage, label=label, fresh=fresh)
+        return await self._site.acquire(connect, self._delivery, passage, label=to.label, fresh=fresh)
 
     async def _connect(self, to: Destination) -> SMTPConnection:
         await self._site.pace_connection()
