@@ -6,21 +6,35 @@ unless the message's own maximum of attempts comes first.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from moxlib.queue.errors import InvalidSchedule
+from moxlib.queue.types import AttemptResult, ResultKind
 
-__all__ = ["MOX_SCHEDULE", "RetrySchedule", "ScheduleFunction", "next_attempt"]
+__all__ = [
+    "DELAYED_AFTER",
+    "MOX_SCHEDULE",
+    "RetrySchedule",
+    "ScheduleFunction",
+    "delayed_dsn_due",
+    "end_of_schedule",
+    "next_attempt",
+]
 
 ScheduleFunction = Callable[[int], timedelta | None]
 """Given the number of attempts made (from 1), the wait before the next one; None gives up."""
 
 MAX_WAITS = 1000  # a schedule is stored with each message that names one; more is a mistake
 MAX_WAIT = timedelta(days=60)  # as long as FUTURERELEASE may defer (RFC 4865 leaves it open; mox: 60 days)
+DELAYED_AFTER = timedelta(hours=1, minutes=45)  # of the default schedule, the fifth attempt: as mox, in time
 JITTER = 0.01  # each wait varies by about 1 %, so that a thousand messages deferred at once do not return at once
+
+# An attempt of which nobody knows how it ended has not succeeded as far as is known; one that a dying worker
+# interrupted tells nothing of the recipient's server.
+_FAILED = frozenset((ResultKind.DEFERRED, ResultKind.UNKNOWN))
 
 _WAIT = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?(?:\*(\d{1,4}))?", re.ASCII)
 
@@ -123,6 +137,66 @@ def next_attempt(
     Raises:
         InvalidSchedule: a schedule function raised, or returned a wait that is no wait.
     """
+    wait = _wait_after(schedule, attempts, max_attempts)
+    if wait is None:
+        return None
+    wait *= 1 + JITTER * max(-1.0, min(1.0, jitter))
+    if not_before is not None:
+        wait = max(wait, min(not_before, MAX_WAIT))
+    return now.astimezone(UTC) + wait
+
+
+def end_of_schedule(
+    schedule: ScheduleFunction, *, attempts: int, max_attempts: int, next_attempt: datetime
+) -> datetime:
+    """Return when the last attempt will be made, if none succeeds: the Will-Retry-Until of a DSN (RFC 3464 2.3.9).
+
+    It is the true end, to the jitter of the waits to come (about 1 %), and as long as nobody asks for later.
+
+    Args:
+        schedule: the waits.
+        attempts: attempts made so far, from 1.
+        max_attempts: the message's own maximum.
+        next_attempt: when the next one is due, as `next_attempt` said.
+
+    Raises:
+        InvalidSchedule: as `next_attempt`.
+    """
+    end = next_attempt.astimezone(UTC)
+    for attempt in range(attempts + 1, attempts + 1 + MAX_WAITS):
+        if (wait := _wait_after(schedule, attempt, max_attempts)) is None:
+            break
+        end += wait
+    return end
+
+
+def delayed_dsn_due(
+    *,
+    queued: datetime,
+    results: Sequence[AttemptResult],
+    next_attempt: datetime | None,
+    after: timedelta = DELAYED_AFTER,
+) -> bool:
+    """Say whether the "delayed" DSN goes out: after the first failed attempt so long after queueing, if not the last.
+
+    Nothing has to be remembered: an earlier attempt for which this was true makes it false.
+
+    Args:
+        queued: when the message was queued; if it had to wait until a time asked for, that time.
+        results: those of its attempts, the one that just failed at the end.
+        next_attempt: when it is tried again; None: not at all, and "failed" is to be told.
+        after: attempts that began this long after queueing.
+    """
+    late = [result.kind in _FAILED and result.started - queued >= after for result in results]
+    return next_attempt is not None and late[-1:] == [True] and sum(late) == 1
+
+
+def _wait_after(schedule: ScheduleFunction, attempts: int, max_attempts: int) -> timedelta | None:
+    """Return the wait after so many attempts, without jitter; None: there is no further one.
+
+    Raises:
+        InvalidSchedule: see `next_attempt`.
+    """
     if attempts >= max_attempts:
         return None
     try:
@@ -134,7 +208,4 @@ def next_attempt(
         return None
     if not isinstance(wait, timedelta) or not timedelta(0) <= wait <= MAX_WAIT:
         raise InvalidSchedule(f"the schedule function returned {wait!r:.100} after attempt {attempts}", repr(schedule))
-    wait *= 1 + JITTER * max(-1.0, min(1.0, jitter))
-    if not_before is not None:
-        wait = max(wait, min(not_before, MAX_WAIT))
-    return now.astimezone(UTC) + wait
+    return wait
