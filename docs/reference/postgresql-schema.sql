@@ -41,6 +41,7 @@ CREATE TABLE moxlib_event (
     enhanced text NOT NULL,
     error text NOT NULL,
     class text NOT NULL DEFAULT ''::text,
+    suppressing integer NOT NULL DEFAULT 0,
     PRIMARY KEY (id)
 );
 
@@ -82,6 +83,7 @@ CREATE TABLE moxlib_message (
     results text NOT NULL DEFAULT '[]'::text,
     notify text NOT NULL DEFAULT ''::text,
     orcpt text NOT NULL DEFAULT ''::text,
+    base_address text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 
@@ -103,6 +105,7 @@ CREATE TABLE moxlib_retired (
     transport text,
     require_tls text NOT NULL,
     results text NOT NULL,
+    base_address text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 
@@ -150,6 +153,21 @@ CREATE TABLE moxlib_submission (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE moxlib_suppression (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    account text NOT NULL,
+    base_address text NOT NULL,
+    original_address text NOT NULL,
+    since bigint NOT NULL,
+    expires bigint,
+    cause text NOT NULL,
+    reason text NOT NULL,
+    repeats integer NOT NULL,
+    evidence text NOT NULL,
+    UNIQUE (account, base_address),
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE moxlib_wake (
     destination text NOT NULL,
     due bigint NOT NULL
@@ -169,6 +187,8 @@ CREATE INDEX moxlib_idempotency_keep_until ON moxlib_idempotency USING btree (ke
 CREATE INDEX moxlib_message_due ON moxlib_message USING btree (destination, next_attempt, id) WHERE ((owner IS NULL) AND (hold = 0));
 
 CREATE INDEX moxlib_message_owner ON moxlib_message USING btree (owner) WHERE (owner IS NOT NULL);
+
+CREATE INDEX moxlib_retired_base_address ON moxlib_retired USING btree (base_address, finished) WHERE (base_address <> ''::text);
 
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until);
 

@@ -8,6 +8,8 @@ CREATE INDEX moxlib_message_due ON moxlib_message (destination, next_attempt) WH
 
 CREATE INDEX moxlib_message_owner ON moxlib_message (owner) WHERE owner IS NOT NULL;
 
+CREATE INDEX moxlib_retired_base_address ON moxlib_retired (base_address, finished) WHERE base_address <> '';
+
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
@@ -49,7 +51,7 @@ CREATE TABLE moxlib_event (
     code INTEGER NOT NULL,
     enhanced TEXT NOT NULL,
     error TEXT NOT NULL
-, class TEXT NOT NULL DEFAULT '');
+, class TEXT NOT NULL DEFAULT '', suppressing INTEGER NOT NULL DEFAULT 0);
 
 CREATE TABLE moxlib_hold_rule (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -86,7 +88,7 @@ CREATE TABLE moxlib_message (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'
-, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '');
+, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_queue (
     id TEXT NOT NULL
@@ -106,7 +108,7 @@ CREATE TABLE moxlib_retired (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL
-);
+, base_address TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_schema (version INTEGER NOT NULL);
 
@@ -148,6 +150,20 @@ CREATE TABLE moxlib_submission (
     schedule TEXT,
     extra TEXT NOT NULL
 , envid TEXT NOT NULL DEFAULT '', ret TEXT NOT NULL DEFAULT '', is_report INTEGER NOT NULL DEFAULT 0);
+
+CREATE TABLE moxlib_suppression (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    base_address TEXT NOT NULL,
+    original_address TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    expires INTEGER,
+    cause TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    repeats INTEGER NOT NULL,
+    evidence TEXT NOT NULL,
+    UNIQUE (account, base_address)
+);
 
 CREATE TABLE moxlib_worker (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

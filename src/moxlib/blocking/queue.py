@@ -177,6 +177,7 @@ class Queue(Facade[AsyncQueue]):
     list_history: Final = blocking(AsyncQueue.list_history)
     count_history: Final = blocking(AsyncQueue.count_history)
     explain: Final = blocking(AsyncQueue.explain)
+    preview: Final = blocking(AsyncQueue.preview)
     dump: Final = iterating(AsyncQueue.dump)
     next_due: Final = blocking(AsyncQueue.next_due)
     events: Final = blocking(AsyncQueue.events)
@@ -197,6 +198,15 @@ class Queue(Facade[AsyncQueue]):
     hold_rules: Final = blocking(AsyncQueue.hold_rules)
     add_hold_rule: Final = blocking(AsyncQueue.add_hold_rule)
     remove_hold_rule: Final = blocking(AsyncQueue.remove_hold_rule)
+
+    # suppressions
+
+    suppression: Final = blocking(AsyncQueue.suppression)
+    list_suppressions: Final = blocking(AsyncQueue.list_suppressions)
+    suppress: Final = blocking(AsyncQueue.suppress)
+    unsuppress: Final = blocking(AsyncQueue.unsuppress)
+    import_suppressions: Final = blocking(AsyncQueue.import_suppressions)
+    export_suppressions: Final = iterating(AsyncQueue.export_suppressions)
 
     def _reach(self) -> tuple[Portal, AsyncQueue]:
         if self._portal is None:

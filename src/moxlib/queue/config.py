@@ -12,6 +12,7 @@ from moxlib.queue.limits import Rate
 from moxlib.queue.reply_class import Classifier
 from moxlib.queue.routing import Route
 from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule, ScheduleFunction
+from moxlib.queue.suppression import DEFAULT_POLICY, SuppressionPolicy
 
 __all__ = ["AccountConfig", "DomainConfig", "OnUnknown", "QueueConfig", "ScheduleLike", "WorkerConfig", "as_schedule"]
 
@@ -57,6 +58,7 @@ class AccountConfig:
     max_attempts: int | None = None
     keep_history: timedelta | None = None
     routes: tuple[Route, ...] = ()
+    suppression: SuppressionPolicy | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not work."""
@@ -163,6 +165,8 @@ class QueueConfig:
     """The right-hand side of the Message-IDs that are added where one is missing."""
     add_missing_headers: bool = True
     """Add Date and Message-ID where they are missing (RFC 6409 8.2, 8.3)."""
+    suppression: SuppressionPolicy = DEFAULT_POLICY
+    """When a recipient's failures suppress it, on which address, and for how long."""
     classifier: Classifier | None = None
     """Says what failures mean (`AttemptResult.reply_class`); None: `Classifier.default()`."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
@@ -223,6 +227,11 @@ class QueueConfig:
         return {"": self.keep_history} | {
             name: config.keep_history for name, config in self.accounts.items() if config.keep_history is not None
         }
+
+    def suppression_for(self, account: str) -> SuppressionPolicy:
+        """Return by which rules an account's recipients are suppressed."""
+        config = self.accounts.get(account)
+        return self.suppression if config is None or config.suppression is None else config.suppression
 
     def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
         """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""

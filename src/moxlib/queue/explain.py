@@ -9,6 +9,7 @@ from moxlib.queue import hold
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.schedule import next_attempt
+from moxlib.queue.suppression import Suppression
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import AttemptResult, EventType, HoldRule, Message, ResultKind, Retired
 from moxlib.queue.worker.attempt import choose_transport
@@ -32,6 +33,7 @@ class State(StrEnum):
     QUARANTINED = "quarantined"
     DELIVERED = "delivered"
     FAILED = "failed"
+    SUPPRESSED = "suppressed"
     CANCELED = "canceled"
 
 
@@ -69,8 +71,9 @@ def explain_message(
     config: QueueConfig,
     transports: Mapping[str, Transport],
     now: datetime,
+    suppression: Suppression | None = None,
 ) -> Explanation:
-    """Explain a queued message."""
+    """Explain a queued message; `suppression` is what its account has on its recipient."""
     matching = tuple(
         rule
         for rule in rules
@@ -82,6 +85,8 @@ def explain_message(
         )
     )
     state, reason = _state(message, matching, config, now)
+    if suppression is not None and suppression.is_active(now) and not message.in_flight:
+        reason = f"{reason}. Its next attempt will fail unsent: {suppression.explain(now)}"
     return Explanation(
         id=message.id,
         state=state,
@@ -99,7 +104,11 @@ def explain_retired(retired: Retired) -> Explanation:
     last = retired.results[-1] if retired.results else None
     how = f": {last.text}" if last is not None and last.text else ""
     count = f"{retired.attempts} attempt{'' if retired.attempts == 1 else 's'}"
-    states = {EventType.DELIVERED: State.DELIVERED, EventType.FAILED: State.FAILED}
+    states = {
+        EventType.DELIVERED: State.DELIVERED,
+        EventType.FAILED: State.FAILED,
+        EventType.SUPPRESSED: State.SUPPRESSED,
+    }
     return Explanation(
         id=retired.id,
         state=states.get(retired.event, State.CANCELED),

@@ -32,6 +32,7 @@ from moxlib.queue.fingerprint import fingerprint, message_digest
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import is_text
 from moxlib.queue.storage.content import ContentWriter
+from moxlib.queue.suppression import BaseRules, base_key
 from moxlib.queue.types import Idempotency, NewRecipient, NewSubmission, RequireTLS, StoredContent
 from moxlib.smtp import Address, parse_address, parse_path
 from moxlib.smtp import Path as SMTPPath
@@ -133,10 +134,12 @@ class _Given:
     null_sender: bool
     """The caller said that there is no sender; a header that names none does not."""
     dsn: DSNRequest
+    account: str
 
     @classmethod
     def of(cls, options: Options) -> "_Given":
-        return cls(options.sender, options.recipients, options.sender == "", options.dsn or NO_REQUEST)
+        dsn = options.dsn or NO_REQUEST
+        return cls(options.sender, options.recipients, options.sender == "", dsn, options.account)
 
     @classmethod
     def of_message(cls, message: "EmailMessage[Any, Any]", options: Options) -> "_Given":
@@ -148,6 +151,7 @@ class _Given:
             recipients if options.recipients is None else options.recipients,
             options.sender == "",
             options.dsn or NO_REQUEST,
+            options.account,
         )
 
     def complete(self, header: HeaderFacts, config: QueueConfig) -> _Envelope:
@@ -169,10 +173,11 @@ class _Given:
         mail_from = _parse(sender) if sender else None
         unique = {str(address): address for address in parsed}
         named = _named(recipients, parsed, self.dsn) if self.dsn.recipients else {}
+        rules = config.suppression_for(self.account).base
         return _Envelope(
             sender=mail_from,
             recipients=tuple(
-                [_recipient(text, address, named.get(text, text), self.dsn) for text, address in unique.items()]
+                [_recipient(text, address, named.get(text, text), self.dsn, rules) for text, address in unique.items()]
             ),
             needs_smtputf8=any(a.needs_smtputf8 for a in parsed)
             or (mail_from is not None and mail_from.needs_smtputf8),
@@ -267,7 +272,7 @@ def _domain(address: Address | SMTPPath) -> str:
     return address.domain.ascii if isinstance(address, Address) else str(address.host)
 
 
-def _recipient(text: str, address: Address | SMTPPath, named: str, dsn: DSNRequest) -> NewRecipient:
+def _recipient(text: str, address: Address | SMTPPath, named: str, dsn: DSNRequest, rules: BaseRules) -> NewRecipient:
     """Return a recipient: `text` is its ASCII form, `named` by what the DSN request knows it."""
     domain = _domain(address)
     if not domain:
@@ -278,6 +283,7 @@ def _recipient(text: str, address: Address | SMTPPath, named: str, dsn: DSNReque
         destination=domain,
         notify=dsn.notify_for(named),
         orcpt=dsn.orcpt_for(named),
+        base_address=base_key(address, rules),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_ip_domain
 from moxlib.errors import InputError, StateError
+from moxlib.queue import hold
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
@@ -26,6 +27,7 @@ from moxlib.queue.storage.base import RunBlocking, Storage
 from moxlib.queue.storage.content import ContentWriter, MessageContent, Spool
 from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
+from moxlib.queue.suppressions import SuppressionMethods
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
 from moxlib.queue.worker import Worker
@@ -40,7 +42,7 @@ TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base6
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue:
+class Queue(SuppressionMethods):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -396,7 +398,64 @@ class Queue:
             config=self._config,
             transports=self._transports,
             now=self._clock.now(),
+            suppression=await self._storage.suppression(message.account, message.base_address),
         )
+
+    async def preview(
+        self,
+        message: MessageSource,
+        *,
+        account: str = "",
+        sender: str | None = None,
+        recipients: str | Sequence[str] | None = None,
+        schedule: str | RetrySchedule | None = None,
+        max_attempts: int | None = None,
+        transport: str | None = None,
+        require_tls: RequireTLS | None = None,
+        not_before: datetime | None = None,
+        dsn: DSNRequest | None = None,
+    ) -> tuple[Explanation, ...]:
+        """Say what `submit` with the same arguments would do, and why, without doing it: one for each recipient.
+
+        Each is of a message with the id 0: when it would be attempted, by which transport, what would hold it, and
+        whether its recipient is suppressed. Nothing is stored; everything is checked as `submit` checks it.
+
+        Raises:
+            MoxlibError: what `submit` would raise for the message and its options.
+        """
+        self._check_open()
+        given = (recipients,) if isinstance(recipients, str) else recipients
+        self._check_transport(transport)
+        asked = Options(
+            recipients=given,
+            account=account,
+            sender=sender,
+            schedule=schedule,
+            max_attempts=max_attempts,
+            transport=transport,
+            require_tls=require_tls,
+            not_before=not_before,
+            dsn=dsn,
+        )
+        config, now = self._config, self._clock.now()
+        with ContentWriter(Spool(), inline_max=config.inline_content, max_size=config.max_message_size) as writer:
+            new = await prepare(message, asked, config=config, writer=writer, now=now, token=self._token)
+        rules = await self._storage.hold_rules()
+        explained: list[Explanation] = []
+        for recipient in new.recipients:
+            domains = {"sender_domain": new.sender_domain, "recipient_domain": recipient.domain}
+            held = hold.first_match(rules, account=account, **domains) is not None
+            explained.append(
+                explain_message(
+                    new.message(recipient, id_=0, base_id=0, hold=held),
+                    rules=rules,
+                    config=config,
+                    transports=self._transports,
+                    now=now,
+                    suppression=await self._storage.suppression(account, recipient.base_address),
+                )
+            )
+        return tuple(explained)
 
     async def dump(self, id_: int) -> AsyncIterator[bytes]:
         """Stream what would be sent for a queued message: its added header lines and its content.

@@ -145,6 +145,8 @@ class ResultKind(StrEnum):
     """An operator dropped or failed the message."""
     QUARANTINED = "quarantined"
     """The stored content was damaged; nothing was sent."""
+    SUPPRESSED = "suppressed"
+    """The recipient is suppressed; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +223,8 @@ class NewRecipient:
     """The key under which deliveries are limited and taken in turn: the domain, unless configured otherwise."""
     notify: str = ""
     orcpt: str = ""
+    base_address: str = ""
+    """What a suppression of it is on; "": it is looked up on none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +256,43 @@ class NewSubmission:
     ret: str = ""
     is_report: bool = False
 
+    def message(self, recipient: NewRecipient, *, id_: int, base_id: int, hold: bool) -> "Message":
+        """Return one recipient's message as it is when it was just queued."""
+        return Message(
+            id=id_,
+            base_id=base_id,
+            account=self.account,
+            sender=self.sender,
+            sender_domain=self.sender_domain,
+            recipient=recipient.address,
+            recipient_domain=recipient.domain,
+            destination=recipient.destination,
+            queued=self.queued,
+            hold=hold,
+            attempts=0,
+            max_attempts=self.max_attempts,
+            next_attempt=self.next_attempt,
+            last_attempt=None,
+            in_flight=False,
+            results=(),
+            size=self.content.size,
+            message_id=self.message_id,
+            subject=self.subject,
+            prefix=self.prefix,
+            needs_8bit=self.needs_8bit,
+            needs_smtputf8=self.needs_smtputf8,
+            require_tls=self.require_tls,
+            transport=self.transport,
+            schedule=self.schedule,
+            extra=self.extra,
+            envid=self.envid,
+            ret=self.ret,
+            is_report=self.is_report,
+            notify=recipient.notify,
+            orcpt=recipient.orcpt,
+            base_address=recipient.base_address,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
@@ -264,6 +305,8 @@ class Submission:
     recipient: str
     hold: bool = False
     """A hold rule matched: no attempt is made before the message is released."""
+    suppressed: str = ""
+    """Why this recipient is not mailed any more: its message will fail unsent, with event suppressed. "": it is."""
     repeated: bool = field(default=False, compare=False)
     """An earlier submit with the same idempotency key queued it; this one queued nothing."""
 
@@ -313,6 +356,8 @@ class Message:
     """The original recipient, as in RCPT TO's ORCPT: such as "rfc822;user@example.org"."""
     is_report: bool = False
     """It is a DMARC or TLS report: never sent without TLS only because TLS failed, and not reported about."""
+    base_address: str = ""
+    """What a suppression of its recipient is on; "": it is looked up on none."""
 
     def dialed(self, host: str) -> tuple[str, ...]:
         """Return the addresses of a host that earlier attempts dialled, in order."""
@@ -325,6 +370,7 @@ class EventType(StrEnum):
     DELIVERED = "delivered"
     DELAYED = "delayed"
     FAILED = "failed"
+    SUPPRESSED = "suppressed"
     CANCELED = "canceled"
     QUARANTINED = "quarantined"
 
@@ -343,7 +389,7 @@ class Retired:
     finished: datetime
     keep_until: datetime
     event: EventType
-    """How it ended: delivered, failed or canceled."""
+    """How it ended: delivered, failed, suppressed or canceled."""
     attempts: int
     max_attempts: int
     last_attempt: datetime | None
@@ -356,6 +402,7 @@ class Retired:
     schedule: str | None = None
     extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
     envid: str = ""
+    base_address: str = ""
 
     @property
     def success(self) -> bool:
@@ -380,6 +427,8 @@ class Event:
     error: str = ""
     reply_class: ReplyClass | None = None
     """What a failure means; None for an event that is none."""
+    suppressing: bool = False
+    """The recipient is suppressed because of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,17 @@ from moxlib.queue.storage.base import (
     DestinationLimits,
     WorkerInfo,
 )
+from moxlib.queue.suppression import (
+    Evidence,
+    Failure,
+    Past,
+    Suppression,
+    SuppressionPolicy,
+    decide,
+    lifted_by,
+    past_of,
+    suppress,
+)
 from moxlib.queue.types import (
     AttemptResult,
     Event,
@@ -28,6 +39,7 @@ from moxlib.queue.types import (
     StoredContent,
     Submission,
 )
+from moxlib.smtp import parse_path
 
 __all__ = ["Destination", "State"]
 
@@ -74,10 +86,13 @@ class State:
     workers: dict[int, WorkerInfo] = field(default_factory=dict)
     destinations: dict[str, Destination] = field(default_factory=dict)
     keys: dict[tuple[str, str], Kept] = field(default_factory=dict)
+    suppressions: dict[tuple[str, str], tuple[int, Suppression]] = field(default_factory=dict)
+    """With their numbers, by account and base address."""
     next_message: int = 1
     next_event: int = 1
     next_rule: int = 1
     next_worker: int = 1
+    next_suppression: int = 1
 
     # turns
 
@@ -124,44 +139,79 @@ class State:
         receipts: list[Submission] = []
         for recipient in new.recipients:
             domains = {"sender_domain": new.sender_domain, "recipient_domain": recipient.domain}
-            message = Message(
-                id=self.next_message,
-                base_id=base_id,
-                account=new.account,
-                sender=new.sender,
-                **domains,
-                recipient=recipient.address,
-                destination=recipient.destination,
-                queued=new.queued,
-                hold=hold.first_match(self.rules.values(), account=new.account, **domains) is not None,
-                attempts=0,
-                max_attempts=new.max_attempts,
-                next_attempt=new.next_attempt,
-                last_attempt=None,
-                in_flight=False,
-                results=(),
-                size=new.content.size,
-                message_id=new.message_id,
-                subject=new.subject,
-                prefix=new.prefix,
-                needs_8bit=new.needs_8bit,
-                needs_smtputf8=new.needs_smtputf8,
-                require_tls=new.require_tls,
-                transport=new.transport,
-                schedule=new.schedule,
-                extra=new.extra,
-                envid=new.envid,
-                ret=new.ret,
-                is_report=new.is_report,
-                notify=recipient.notify,
-                orcpt=recipient.orcpt,
-            )
+            held = hold.first_match(self.rules.values(), account=new.account, **domains) is not None
+            message = new.message(recipient, id_=self.next_message, base_id=base_id, hold=held)
             self.next_message += 1
             self.messages[message.id] = message
             self.destinations.setdefault(message.destination, Destination(message.destination))
             self.lower_turn(message)
-            receipts.append(Submission(id=message.id, base_id=base_id, recipient=message.recipient, hold=message.hold))
+            why = self.in_force(message, new.queued)
+            receipts.append(
+                Submission(
+                    id=message.id,
+                    base_id=base_id,
+                    recipient=message.recipient,
+                    hold=message.hold,
+                    suppressed="" if why is None else why.explain(new.queued),
+                )
+            )
         return tuple(receipts)
+
+    # suppressions
+
+    def in_force(self, message: Message, now: datetime) -> Suppression | None:
+        """Return the suppression of a message's recipient."""
+        _, there = self.suppressions.get((message.account, message.base_address), (0, None))
+        return there if there is not None and there.is_active(now) else None
+
+    def put_suppression(self, made: Suppression, now: datetime) -> bool:
+        """Add a suppression, unless one is in force; say whether it is new."""
+        key = (made.account, made.base_address)
+        number, there = self.suppressions.get(key, (self.next_suppression, None))
+        if there is not None and there.is_active(now):
+            return False
+        if there is None:
+            self.next_suppression += 1
+        self.suppressions[key] = number, made
+        return True
+
+    def past(self, account: str, base_address: str, *, but: int = 0) -> list[Past]:
+        """Return how messages to a base address ended, the latest first."""
+        rows = [r for r in self.retired.values() if (r.account, r.base_address) == (account, base_address)]
+        latest = sorted(rows, key=lambda r: (r.finished, r.id), reverse=True)
+        return [past_of(r.event, r.results) for r in latest if r.id != but]
+
+    def judge(self, message: Message, result: AttemptResult, policy: SuppressionPolicy, now: datetime) -> bool:
+        """Suppress the recipient of a message that failed, if the policy says so; return whether it was done."""
+        failure = Failure.of_attempt(result)
+        decision = decide(policy, failure, self.past(message.account, message.base_address, but=message.id))
+        if decision is None:
+            return False
+        _, earlier = self.suppressions.get((message.account, message.base_address), (0, None))
+        evidence = Evidence.of(
+            failure,
+            failures=decision.failures,
+            message=message.id,
+            attempt=result.attempt,
+            message_id=message.message_id,
+        )
+        made = suppress(
+            decision,
+            account=message.account,
+            address=parse_path(message.recipient),
+            policy=policy,
+            now=now,
+            evidence=evidence,
+            earlier=earlier,
+        )
+        return self.put_suppression(made, now)
+
+    def lift(self, message: Message, policy: SuppressionPolicy, now: datetime) -> None:
+        """Let a delivery end the suppression of its recipient, where the policy says so."""
+        key = (message.account, message.base_address)
+        _, there = self.suppressions.get(key, (0, None))
+        if there is not None and lifted_by(policy, there, now):
+            del self.suppressions[key]
 
     def put_back(self, message: Message) -> None:
         """Return a message in flight to the queue as given, without an owner."""
@@ -169,7 +219,9 @@ class State:
         self.messages[message.id] = replace(message, in_flight=False)
         self.lower_turn(self.messages[message.id])
 
-    def log(self, kind: EventType, message: Message, result: AttemptResult, now: datetime) -> None:
+    def log(
+        self, kind: EventType, message: Message, result: AttemptResult, now: datetime, *, suppressing: bool = False
+    ) -> None:
         """Append to the event log."""
         event = Event(
             id=self.next_event,
@@ -186,12 +238,20 @@ class State:
                 enhanced=result.enhanced,
                 error=result.text,
                 reply_class=result.reply_class,
+                suppressing=suppressing,
             )
         self.next_event += 1
         self.events.append(event)
 
     def retire(
-        self, message: Message, result: AttemptResult, event: EventType, *, now: datetime, keep_until: datetime
+        self,
+        message: Message,
+        result: AttemptResult,
+        event: EventType,
+        *,
+        now: datetime,
+        keep_until: datetime,
+        policy: SuppressionPolicy | None = None,
     ) -> None:
         """Move a message to the history, if that is to keep it; its content goes with the last of the submission."""
         del self.messages[message.id]
@@ -199,7 +259,14 @@ class State:
         self.before.pop(message.id, None)
         if not any(m.base_id == message.base_id for m in self.messages.values()):
             del self.contents[message.base_id]
-        self.log(event, message, result, now)
+        judged = policy is not None and message.base_address != "" and result.kind is not ResultKind.CANCELED
+        suppressing = False
+        if judged and policy is not None:
+            if event is EventType.FAILED:
+                suppressing = self.judge(message, result, policy, now)
+            elif event is EventType.DELIVERED:
+                self.lift(message, policy, now)
+        self.log(event, message, result, now, suppressing=suppressing)
         if keep_until <= now:
             return
         self.retired[message.id] = Retired(
@@ -225,6 +292,7 @@ class State:
             schedule=message.schedule,
             extra=message.extra,
             envid=message.envid,
+            base_address=message.base_address,
         )
 
     # workers
@@ -309,7 +377,11 @@ class State:
         self.before[message.id] = message
         content = self.contents[message.base_id]
         comes_along = content.body is not None and content.size <= CLAIM_BODY_MAX
-        return Claim(message=journalled, content=content if comes_along else None)
+        return Claim(
+            message=journalled,
+            content=content if comes_along else None,
+            suppression=self.in_force(message, now),
+        )
 
 
 def _micros(moment: datetime) -> int:

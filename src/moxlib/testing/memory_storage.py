@@ -26,6 +26,7 @@ from moxlib.queue.storage.base import (
     Settlement,
     WorkerInfo,
 )
+from moxlib.queue.suppression import Past, Suppression
 from moxlib.queue.types import (
     AttemptResult,
     Event,
@@ -166,7 +167,8 @@ class MemoryStorage:
                 if settlement.delayed:
                     state.log(EventType.DELAYED, stored, result, now)
             case Retire(result=result):
-                state.retire(stored, result, settlement.event, now=now, keep_until=settlement.keep_until)
+                event, keep_until = settlement.event, settlement.keep_until
+                state.retire(stored, result, event, now=now, keep_until=keep_until, policy=settlement.policy)
             case GiveBack():
                 before = state.before[stored.id]
                 state.put_back(replace(stored, attempts=before.attempts, last_attempt=before.last_attempt))
@@ -237,6 +239,31 @@ class MemoryStorage:
     async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
         """Return events with an id over `after`, in order."""
         return tuple([event for event in self._state.events if event.id > after][:limit])
+
+    # suppressions
+
+    async def suppression(self, account: str, base_address: str) -> Suppression | None:
+        """Return what an account has on a base address."""
+        return self._state.suppressions.get((account, base_address), (0, None))[1]
+
+    async def list_suppressions(
+        self, account: str | None, *, after: int, limit: int
+    ) -> tuple[tuple[int, Suppression], ...]:
+        """Return suppressions with their numbers, in order."""
+        items = sorted(self._state.suppressions.values(), key=lambda item: item[0])
+        return tuple([i for i in items if i[0] > after and account in (None, i[1].account)][:limit])
+
+    async def put_suppressions(self, suppressions: Sequence[Suppression], *, now: datetime) -> tuple[bool, ...]:
+        """Add suppressions; say which are new."""
+        return tuple([self._state.put_suppression(made, now) for made in suppressions])
+
+    async def remove_suppression(self, account: str, base_address: str) -> bool:
+        """Remove a suppression; False when there was none."""
+        return self._state.suppressions.pop((account, base_address), None) is not None
+
+    async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
+        """Return how messages to a base address ended, the latest first."""
+        return tuple(self._state.past(account, base_address)[:limit]) if base_address else ()
 
     # operate
 

@@ -19,6 +19,7 @@ from moxlib.mtasts import PolicyCache
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.content import ContentDirectory, Spool
+from moxlib.queue.suppression import Past, Suppression, SuppressionPolicy
 from moxlib.queue.types import (
     AttemptResult,
     Event,
@@ -114,6 +115,8 @@ class Claim:
 
     message: Message
     content: StoredContent | None
+    suppression: Suppression | None = None
+    """In force for its recipient: it must not be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +149,17 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retire:
-    """Into the history (kept until `keep_until`; not kept if that is not after `now`), with its event."""
+    """Into the history (kept until `keep_until`; not kept if that is not after `now`), with its event.
+
+    With a `policy`, the recipient of a failed message is judged by it in the same transaction, together with how the
+    account's earlier messages to it ended, and may be suppressed; and that of a delivered one may be so no more.
+    """
 
     message: Message
     result: AttemptResult
     event: EventType
     keep_until: datetime
+    policy: SuppressionPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +349,30 @@ class Storage(Protocol):
 
     async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
         """Return events with an id over `after`, in order."""
+        ...
+
+    # suppressions; by account and base address, which is what at most one of them is on
+
+    async def suppression(self, account: str, base_address: str) -> Suppression | None:
+        """Return what an account has on a base address, in force or expired."""
+        ...
+
+    async def list_suppressions(
+        self, account: str | None, *, after: int, limit: int
+    ) -> tuple[tuple[int, Suppression], ...]:
+        """Return suppressions, expired ones too, with their numbers over `after`, in order; None: of all accounts."""
+        ...
+
+    async def put_suppressions(self, suppressions: Sequence[Suppression], *, now: datetime) -> tuple[bool, ...]:
+        """Add suppressions, all or none; say which of them are new. One that is in force stays as it was."""
+        ...
+
+    async def remove_suppression(self, account: str, base_address: str) -> bool:
+        """Remove a suppression; False when there was none."""
+        ...
+
+    async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
+        """Return how an account's messages to a base address ended, the latest first, as far as that is known."""
         ...
 
     # operate; each returns how many messages it changed

@@ -11,8 +11,18 @@ from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Settlement, WorkerInfo
 from moxlib.queue.storage.content import chunks
-from moxlib.queue.storage.operations import claim, destination, look, operate, policies, settle, workers
+from moxlib.queue.storage.operations import (
+    claim,
+    destination,
+    look,
+    operate,
+    policies,
+    settle,
+    suppression,
+    workers,
+)
 from moxlib.queue.storage.tx import Tx
+from moxlib.queue.suppression import Past, Suppression
 from moxlib.queue.types import (
     Event,
     EventType,
@@ -140,6 +150,30 @@ class OperationStorage(ABC):
     async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
         """Return events after a cursor."""
         return await self._read(partial(look.events, after=after, limit=limit))
+
+    # suppressions
+
+    async def suppression(self, account: str, base_address: str) -> Suppression | None:
+        """Return what an account has on a base address."""
+        return await self._read(partial(suppression.suppression, account=account, base_address=base_address))
+
+    async def list_suppressions(
+        self, account: str | None, *, after: int, limit: int
+    ) -> tuple[tuple[int, Suppression], ...]:
+        """Return suppressions with their numbers, in order."""
+        return await self._read(partial(suppression.list_suppressions, account=account, after=after, limit=limit))
+
+    async def put_suppressions(self, suppressions: Sequence[Suppression], *, now: datetime) -> tuple[bool, ...]:
+        """Add suppressions; say which are new."""
+        return await self._write(partial(suppression.put_suppressions, suppressions=suppressions, now=now))
+
+    async def remove_suppression(self, account: str, base_address: str) -> bool:
+        """Remove a suppression."""
+        return await self._write(partial(suppression.remove_suppression, account=account, base_address=base_address))
+
+    async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
+        """Return how messages to a base address ended, the latest first."""
+        return await self._read(partial(suppression.past, account=account, base_address=base_address, limit=limit))
 
     # operate
 

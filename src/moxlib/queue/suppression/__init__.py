@@ -4,7 +4,7 @@ Nothing here does I/O. A queue asks `decide` when a message has failed for good 
 returns, and looks up `str(base_address(recipient, policy.base))` before it sends.
 """
 
-from moxlib.queue.suppression.base import BASE_RULES, BaseRules, base_address, mox_base_address
+from moxlib.queue.suppression.base import BASE_RULES, BaseRules, base_address, base_key, mox_base_address
 from moxlib.queue.suppression.changes import add, lifted_by, suppress
 from moxlib.queue.suppression.decision import Spare, Suppress, Verdict, decide, failures_in_a_row, judge
 from moxlib.queue.suppression.entry import Cause, Evidence, InvalidSuppression, Suppression
@@ -16,6 +16,7 @@ from moxlib.queue.suppression.feedback import (
     Past,
     PastKind,
     diagnostic_codes,
+    past_of,
 )
 from moxlib.queue.suppression.policy import DEFAULT_POLICY, Expiry, SuppressionPolicy
 from moxlib.queue.suppression.table import InvalidTable, read_suppressions, write_suppressions
@@ -42,12 +43,14 @@ __all__ = [
     "Verdict",
     "add",
     "base_address",
+    "base_key",
     "decide",
     "diagnostic_codes",
     "failures_in_a_row",
     "judge",
     "lifted_by",
     "mox_base_address",
+    "past_of",
     "read_suppressions",
     "suppress",
     "write_suppressions",

@@ -14,7 +14,7 @@ from typing import Final, Self
 from moxlib.errors import InputError
 from moxlib.smtp import Address, InvalidAddress, Localpart, Path
 
-__all__ = ["BASE_RULES", "BaseRules", "base_address", "mox_base_address"]
+__all__ = ["BASE_RULES", "BaseRules", "base_address", "base_key", "mox_base_address"]
 
 IGNORES_DOTS: Final = frozenset(("gmail.com", "googlemail.com"))
 MAX_SEPARATORS: Final = 10  # of one domain
@@ -86,6 +86,23 @@ def base_address(address: Address | Path, rules: BaseRules = BASE_RULES) -> Path
         return Path(localpart=Localpart(value=name), host=path.host)
     except InvalidAddress:  # a few letters beyond ASCII have more octets in lower case, and this is at the limit
         return path
+
+
+def base_key(address: Address | Path, rules: BaseRules = BASE_RULES) -> str:
+    """Return the base address as the text that suppressions are stored and looked up by; quickly, as every submit asks.
+
+    It is `str(base_address(address, rules))`.
+    """
+    text = str(address)
+    name, _, domain = text.rpartition("@")
+    if (
+        name.isascii()
+        and name.isalnum()
+        and name.islower()
+        and not (rules.all_dotless or domain in rules.dotless_domains)
+    ):  # no case, no quotes, no dots, no punctuation that could separate
+        return text
+    return str(base_address(address, rules))
 
 
 def mox_base_address(address: Address | Path) -> Path:

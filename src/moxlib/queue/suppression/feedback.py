@@ -1,12 +1,13 @@
 """What was seen of a recipient: how a message failed, complaints, and how earlier messages ended. Pure data."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
 
 from moxlib.queue.reply_class import ReplyClass
-from moxlib.queue.types import AttemptResult
+from moxlib.queue.types import AttemptResult, EventType, ResultKind
 
 __all__ = ["Complaint", "Failure", "Feedback", "Origin", "Past", "PastKind", "diagnostic_codes"]
 
@@ -118,6 +119,25 @@ class Past:
     kind: PastKind
     failure: Failure | None = None
     """How it failed, where that is still known."""
+
+
+def past_of(event: EventType, results: Sequence[AttemptResult]) -> Past:
+    """Return how a message of the history ended.
+
+    Args:
+        event: the event it ended with.
+        results: its attempts, in order.
+    """
+    last = results[-1] if results else None
+    match event:
+        case EventType.DELIVERED:
+            return Past(kind=PastKind.DELIVERED)
+        case EventType.SUPPRESSED:
+            return Past(kind=PastKind.SUPPRESSED)
+        case EventType.FAILED if last is None or last.kind is not ResultKind.CANCELED:
+            return Past(kind=PastKind.FAILED, failure=None if last is None else Failure.of_attempt(last))
+        case _:
+            return Past(kind=PastKind.CANCELED)
 
 
 def diagnostic_codes(text: str) -> tuple[int, str]:

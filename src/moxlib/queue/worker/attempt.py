@@ -80,7 +80,7 @@ class Attempts:
         """Make one attempt for the recipients of one delivery; returns a settlement for each.
 
         Args:
-            claims: the recipients.
+            claims: the recipients; to those that are suppressed, nothing is sent.
             permit: what lets it open connections; None: it may.
 
         Raises:
@@ -88,8 +88,16 @@ class Attempts:
             NoPermit: it waited for a connection that may not be opened now; nothing was sent.
             StorageError: the content could not be fetched; nothing was sent.
         """
-        first = claims[0].message
         now = self._clock.now()
+        stopped = [
+            decide.suppressed(claim.message, claim.suppression, config=self._config, now=now)
+            for claim in claims
+            if claim.suppression is not None
+        ]
+        if stopped:
+            claims = tuple([claim for claim in claims if claim.suppression is None])
+            return [*stopped, *(await self.run(claims, permit) if claims else ())]
+        first = claims[0].message
         if self._is_one_too_many(first):
             return [decide.give_up(claim.message, config=self._config, now=now) for claim in claims]
         name = choose_transport(first, self._config, self._transports)

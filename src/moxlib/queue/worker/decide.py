@@ -8,6 +8,7 @@ from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.reply_class import Classifier, ReplyClass
 from moxlib.queue.schedule import next_attempt
 from moxlib.queue.storage.base import Quarantine, Retire, Retry, Settlement
+from moxlib.queue.suppression import Suppression
 from moxlib.queue.types import (
     AttemptResult,
     Deferred,
@@ -20,7 +21,7 @@ from moxlib.queue.types import (
     Unknown,
 )
 
-__all__ = ["attempts_made", "give_up", "interrupted", "quarantine", "settlement"]
+__all__ = ["attempts_made", "give_up", "interrupted", "quarantine", "settlement", "suppressed"]
 
 MAX_TEXT = 2000  # characters of a reply kept in the history; a peer may send a hundred lines
 MAX_DIALED = (
@@ -127,6 +128,14 @@ def give_up(message: Message, *, config: QueueConfig, now: datetime) -> Settleme
     return _retire(message, result, EventType.FAILED, config, now)
 
 
+def suppressed(message: Message, suppression: Suppression, *, config: QueueConfig, now: datetime) -> Settlement:
+    """Return the settlement of a message whose recipient is suppressed: nothing is sent."""
+    result = AttemptResult(
+        attempt=message.attempts, kind=ResultKind.SUPPRESSED, started=now, text=_storable(suppression.explain(now))
+    )
+    return _retire(message, result, EventType.SUPPRESSED, config, now)
+
+
 def quarantine(message: Message, *, reason: str, transport: str, now: datetime) -> Settlement:
     """Return the settlement of a message whose content is damaged."""
     result = AttemptResult(
@@ -174,4 +183,11 @@ def _retry(
 def _retire(
     message: Message, result: AttemptResult, event: EventType, config: QueueConfig, now: datetime
 ) -> Settlement:
-    return Retire(message=message, result=result, event=event, keep_until=now + config.retention(message.account))
+    account = message.account
+    return Retire(
+        message=message,
+        result=result,
+        event=event,
+        keep_until=now + config.retention(account),
+        policy=config.suppression_for(account),
+    )

@@ -9,7 +9,7 @@ rates are counted by one claim at a time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from moxlib.queue.storage.base import CLAIM_BODY_MAX, Claim, ClaimRequest, Claim
 from moxlib.queue.storage.operations.destination import fold_wakes
 from moxlib.queue.storage.operations.look import hold_rules
 from moxlib.queue.storage.operations.rows import MESSAGE_COLUMNS, MESSAGE_TABLES, message_of, micros, moment
+from moxlib.queue.storage.operations.suppression import ANY, in_force
 from moxlib.queue.storage.operations.workers import count_workers, free_slots, lock_worker
 from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
 from moxlib.queue.types import HoldRule, Message, StoredContent
@@ -75,7 +76,7 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
         if len(claiming.taken) >= request.limit or len(turns) < wanted:
             break
         helpings = min(helpings * WIDEN, request.limit)
-    claims = _load(tx, claiming.taken)
+    claims = _load(tx, claiming.taken, now)
     given = {claim.message.destination for claim in claims}
     free_slots(tx, worker, sorted(claiming.opened - given), now)  # all that was found there was set aside
     next_turn = _next_turn(tx, request, full)
@@ -196,7 +197,7 @@ class _Claiming:
         self._tx.executemany(SET_TURN, rows)
 
 
-def _load(tx: Tx, ids: list[int]) -> tuple[Claim, ...]:
+def _load(tx: Tx, ids: list[int], at: int) -> tuple[Claim, ...]:
     rows: dict[int, Row] = {}
     for marks, piece in in_lists(ids):
         rows |= {row[0]: row for row in tx.query(CLAIMED.format(ids=marks), piece)}
@@ -213,7 +214,16 @@ def _load(tx: Tx, ids: list[int]) -> tuple[Claim, ...]:
             tx.execute(SET_ASIDE, ("", id_))
         else:
             claims.append(found)
-    return tuple(claims)
+    return _with_suppressions(tx, claims, at)
+
+
+def _with_suppressions(tx: Tx, claims: Sequence[Claim], at: int) -> tuple[Claim, ...]:
+    """Say of each claim whether its recipient must not be sent to any more."""
+    if not claims or not tx.query(ANY):
+        return tuple(claims)
+    keys = [(claim.message.account, claim.message.base_address) for claim in claims]
+    found = in_force(tx, keys, at=at)
+    return tuple([replace(claim, suppression=found.get(key)) for claim, key in zip(claims, keys, strict=True)])
 
 
 def _claim_of(row: Sequence[Any]) -> Claim:

@@ -85,12 +85,20 @@ def _check(fingerprint: bytes, wanted: Idempotency) -> None:
 
 
 def _dump(receipts: Receipts) -> str:
-    return json.dumps([receipts[0].base_id, *([r.recipient, int(r.hold)] for r in receipts)], ensure_ascii=False)
+    given = [[r.recipient, int(r.hold), *([r.suppressed] if r.suppressed else [])] for r in receipts]
+    return json.dumps([receipts[0].base_id, *given], ensure_ascii=False)
 
 
 def _load(text: str) -> Receipts:
     base_id, *given = json.loads(text)
     return tuple(
-        Submission(id=id_, base_id=base_id, recipient=recipient, hold=bool(hold), repeated=True)
-        for id_, (recipient, hold) in enumerate(given, base_id)
+        Submission(
+            id=id_,
+            base_id=base_id,
+            recipient=recipient,
+            hold=bool(hold),
+            suppressed=suppressed[0] if suppressed else "",
+            repeated=True,
+        )
+        for id_, (recipient, hold, *suppressed) in enumerate(given, base_id)
     )

@@ -1,6 +1,6 @@
 """Taking submissions in: all that wait for the same commit together, a statement for many rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from moxlib.queue import hold
@@ -9,7 +9,9 @@ from moxlib.queue.storage.operations.idempotency import Receipts, again, remembe
 from moxlib.queue.storage.operations.look import HOLD_RULES
 from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micros
 from moxlib.queue.storage.operations.settle import DropFile
+from moxlib.queue.storage.operations.suppression import ANY, Key, in_force
 from moxlib.queue.storage.tx import Row, Tx
+from moxlib.queue.suppression import Suppression
 from moxlib.queue.types import HoldRule, NewRecipient, NewSubmission, Submission
 
 __all__ = ["insert_all"]
@@ -53,6 +55,7 @@ MESSAGE = (
         "require_tls",
         "notify",
         "orcpt",
+        "base_address",
     ],
 )
 CONTENT_CHUNK = "INSERT INTO moxlib_chunk (submission, number, data) VALUES (?, ?, ?)"
@@ -87,8 +90,9 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
     if not submissions:
         return []
     count = sum(len(new.recipients) for new in submissions)
-    [(next_id,)], found = tx.query_together(tx.allocation(count), (HOLD_RULES, ()))
+    [(next_id,)], found, any_ = tx.query_together(tx.allocation(count), (HOLD_RULES, ()), (ANY, ()))
     rules = tuple(hold_rule_of(row) for row in found)
+    suppressed = _suppressed(tx, submissions) if any_ else {}
     rules_seen = max((rule.id for rule in rules), default=0)
     turns: dict[str, int] = {}
     rows: list[Row] = []
@@ -121,9 +125,19 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
                     new.require_tls.value,
                     recipient.notify,
                     recipient.orcpt,
+                    recipient.base_address,
                 )
             )
-            given.append(Submission(id=next_id, base_id=base_id, recipient=recipient.address, hold=held))
+            why = suppressed.get((new.account, recipient.base_address)) if suppressed else None
+            given.append(
+                Submission(
+                    id=next_id,
+                    base_id=base_id,
+                    recipient=recipient.address,
+                    hold=held,
+                    suppressed="" if why is None else why.explain(new.queued),
+                )
+            )
             next_id += 1
         receipts.append(tuple(given))
     tx.insert_rows(*SUBMISSION, rows)
@@ -134,6 +148,11 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
     tx.insert_rows(*MESSAGE, messages)
     lower_turns(tx, turns)
     return receipts
+
+
+def _suppressed(tx: Tx, submissions: Sequence[NewSubmission]) -> Mapping[Key, Suppression]:
+    keys = [(new.account, recipient.base_address) for new in submissions for recipient in new.recipients]
+    return in_force(tx, keys, at=micros(submissions[0].queued))
 
 
 def _submission_row(base_id: int, new: NewSubmission) -> Row:

@@ -32,6 +32,7 @@ __all__ = [
     "dump_results",
     "event_of",
     "hold_rule_of",
+    "load_results",
     "message_of",
     "micros",
     "moment",
@@ -154,7 +155,7 @@ MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m
     m.destination, s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt,
     coalesce(m.claimed_at, m.last_attempt), m.owner, m.results, s.size, s.message_id, s.subject, s.prefix,
     s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule, m.quarantine, s.extra, s.envid, s.ret,
-    s.is_report, m.notify, m.orcpt"""
+    s.is_report, m.notify, m.orcpt, m.base_address"""
 
 
 @_of_sound_rows
@@ -193,6 +194,7 @@ def message_of(row: Row) -> Message:
         is_report,
         notify,
         orcpt,
+        base_address,
     ) = row
     return Message(
         id=id_,
@@ -227,6 +229,7 @@ def message_of(row: Row) -> Message:
         is_report=bool(is_report),
         notify=notify,
         orcpt=orcpt,
+        base_address=base_address,
     )
 
 
@@ -234,7 +237,7 @@ RETIRED_TABLES = "moxlib_retired m JOIN moxlib_submission s ON s.id = m.submissi
 
 RETIRED_COLUMNS = """m.id, m.submission, s.account, s.sender, m.recipient, m.destination, s.queued, m.finished,
     m.keep_until, m.event, m.attempts, m.max_attempts, m.last_attempt, m.results, s.size, s.message_id, s.subject,
-    m.require_tls, m.transport, s.schedule, s.extra, s.envid"""
+    m.require_tls, m.transport, s.schedule, s.extra, s.envid, m.base_address"""
 
 
 @_of_sound_rows
@@ -263,6 +266,7 @@ def retired_of(row: Row) -> Retired:
         schedule,
         extra,
         envid,
+        base_address,
     ) = row
     return Retired(
         id=id_,
@@ -287,16 +291,17 @@ def retired_of(row: Row) -> Retired:
         schedule=schedule,
         extra=_load_extra(extra),
         envid=envid,
+        base_address=base_address,
     )
 
 
-EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error, class"
+EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error, class, suppressing"
 
 
 @_of_sound_rows
 def event_of(row: Row) -> Event:
     """Return the event of a row of `EVENT_COLUMNS`."""
-    id_, at, type_, account, message, recipient, code, enhanced, error, class_ = row
+    id_, at, type_, account, message, recipient, code, enhanced, error, class_, suppressing = row
     return Event(
         id=id_,
         at=moment(at),
@@ -308,6 +313,7 @@ def event_of(row: Row) -> Event:
         enhanced=enhanced,
         error=error,
         reply_class=_class_of(class_),
+        suppressing=bool(suppressing),
     )
 
 

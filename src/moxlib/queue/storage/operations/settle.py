@@ -3,13 +3,14 @@
 Whatever this worker no longer owns is left untouched: the owner is the fencing token.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
 from moxlib.queue.storage.operations.rows import dump_results, micros
+from moxlib.queue.storage.operations.suppression import judge_recipients
 from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, Message
 
@@ -24,9 +25,9 @@ GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts
 QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, hold = 1,
     quarantine = ?, results = ? WHERE id = ?"""
 RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, event, attempts,
-        max_attempts, last_attempt, transport, require_tls, results)
+        max_attempts, last_attempt, transport, require_tls, results, base_address)
     SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, m.attempts, m.max_attempts,
-        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?
+        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address
     FROM moxlib_message m WHERE m.id = ?"""
 DELETE_MESSAGES = "DELETE FROM moxlib_message WHERE id IN ({ids})"
 # Of two transactions that retire the last two messages of a submission, the second must see what the first deleted.
@@ -43,8 +44,8 @@ DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
         WHERE m.id >= moxlib_submission.id AND m.id < moxlib_submission.id + moxlib_submission.recipients)
     AND NOT EXISTS (SELECT 1 FROM moxlib_retired r
         WHERE r.id >= moxlib_submission.id AND r.id < moxlib_submission.id + moxlib_submission.recipients)"""
-EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class,
+        suppressing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 DropFile = Callable[[str], None]
 EventRow = tuple[Value, ...]
@@ -78,15 +79,18 @@ def settle(
     _retry(tx, retry, owned)
     _give_back(tx, [settlement.message.id for settlement in give_back])
     _quarantine(tx, quarantine)
-    insert_events(tx, [*_events(retire, at), *_events(retry, at), *_events(quarantine, at)])
+    suppressing = judge_recipients(tx, retire, now)
+    insert_events(tx, [*_events(retire, at, suppressing), *_events(retry, at), *_events(quarantine, at)])
     return frozenset(lost)
 
 
-def _events(settlements: Iterable[Retire | Retry | Quarantine], at: int) -> Iterator[EventRow]:
+def _events(
+    settlements: Iterable[Retire | Retry | Quarantine], at: int, suppressing: Container[int] = ()
+) -> Iterator[EventRow]:
     for s in settlements:
         match s:
             case Retire():
-                yield event_row(s.message, s.event, s.result, at)
+                yield event_row(s.message, s.event, s.result, at, suppressing=s.message.id in suppressing)
             case Quarantine():
                 yield event_row(s.message, EventType.QUARANTINED, s.result, at)
             case Retry():
@@ -102,13 +106,16 @@ def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[str, b
     return owned
 
 
-def event_row(message: Message, type_: EventType, result: AttemptResult, at: int) -> EventRow:
+def event_row(
+    message: Message, type_: EventType, result: AttemptResult, at: int, *, suppressing: bool = False
+) -> EventRow:
     """Return the event of a message's attempt; a delivery has no code and no error."""
     account, recipient = message.account, message.recipient
     if type_ is EventType.DELIVERED:
-        return (at, "delivered", account, message.id, recipient, 0, "", "", "")
+        return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0)
     class_ = result.reply_class.value if result.reply_class is not None else ""
-    return (at, type_.value, account, message.id, recipient, result.code, result.enhanced, result.text, class_)
+    told = (result.code, result.enhanced, result.text, class_, int(suppressing))
+    return (at, type_.value, account, message.id, recipient, *told)
 
 
 def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:
