@@ -142,12 +142,14 @@ def check_separators(separators: Collection[str], whose: str) -> None:
     """Refuse localpart separators by which nothing could be told apart.
 
     Raises:
-        InputError: too many, or one that is not 1 to 8 characters of ASCII punctuation that may stand unquoted.
+        InputError: too many, or one that is not 1 to 8 characters of ASCII punctuation that may stand unquoted, or that
+            begins as it ends: of "a---b", nobody can say where "--" is.
     """
     if isinstance(separators, str) or len(separators) > MAX_SEPARATORS:
         raise InputError(f"the localpart separators {whose} must be a list of at most {MAX_SEPARATORS}")
     for separator in separators:
-        if not _separator(separator):
+        begins_as_it_ends = any(separator.startswith(separator[at:]) for at in range(1, len(separator)))
+        if not _separator(separator) or begins_as_it_ends:
             raise InputError(f"the localpart separator {separator!a:.100} {whose} is not one like '+' or '-'")
 
 
