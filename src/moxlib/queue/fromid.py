@@ -90,7 +90,7 @@ class FromIDConfig:
 
     login_addresses: frozenset[Address] = frozenset()
     """Addresses with which one logs in to have fromids; compared exactly, localparts included."""
-    separators: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    separators: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     """Localpart separators by sender domain, in lower-case ASCII form. New fromids stand behind a domain's first."""
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class FromIDConfig:
             raise InputError(f"a domain with separators: {error}") from error
         return cls(login_addresses=frozenset(map(parse_address, login_addresses)), separators=domains)
 
-    def separators_for(self, sender: Address) -> tuple[str, ...]:
+    def separators_for(self, sender: Address) -> Sequence[str]:
         """Return the separators of a sender's domain; none where there are no fromids."""
         return self.separators.get(sender.domain.ascii, ())
 
