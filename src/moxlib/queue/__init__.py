@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
     from moxlib.queue.shaping import Shaping, ShapingChange, ShapingRules
     from moxlib.queue.sources import Source, SourceSet
+    from moxlib.queue.suppression import Cause, Evidence, Expiry, Suppression, SuppressionPolicy
     from moxlib.queue.transport import (
         AttachedTransport,
         Content,
@@ -77,6 +78,7 @@ __all__ = [
     "AccountConfig",
     "AttachedTransport",
     "AttemptResult",
+    "Cause",
     "Classifier",
     "Clock",
     "Concurrency",
@@ -91,6 +93,8 @@ __all__ = [
     "DomainConfig",
     "Event",
     "EventType",
+    "Evidence",
+    "Expiry",
     "Explanation",
     "FailTransport",
     "Failed",
@@ -142,6 +146,8 @@ __all__ = [
     "Submission",
     "SubmissionTransport",
     "SubmissionsTransport",
+    "Suppression",
+    "SuppressionPolicy",
     "SystemClock",
     "TooManyRecipients",
     "Trace",
@@ -178,6 +184,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("DirectTransport", "IPFamily"), ".transport.direct"),
             **dict.fromkeys(("Shaping", "ShapingChange", "ShapingRules"), ".shaping"),
             **dict.fromkeys(("Source", "SourceSet"), ".sources"),
+            **dict.fromkeys(("Cause", "Evidence", "Expiry", "Suppression", "SuppressionPolicy"), ".suppression"),
             **dict.fromkeys(("DSNRequest", "Notify", "RecipientDSN"), ".dsn_request"),
             **dict.fromkeys(("Explanation", "State"), ".explain"),
             **dict.fromkeys(("NullObserver", "Observer"), ".observer"),

@@ -90,7 +90,7 @@ class FromIDConfig:
 
     login_addresses: frozenset[Address] = frozenset()
     """Addresses with which one logs in to have fromids; compared exactly, localparts included."""
-    separators: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    separators: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     """Localpart separators by sender domain, in lower-case ASCII form. New fromids stand behind a domain's first."""
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class FromIDConfig:
             raise InputError(f"a domain with separators: {error}") from error
         return cls(login_addresses=frozenset(map(parse_address, login_addresses)), separators=domains)
 
-    def separators_for(self, sender: Address) -> tuple[str, ...]:
+    def separators_for(self, sender: Address) -> Sequence[str]:
         """Return the separators of a sender's domain; none where there are no fromids."""
         return self.separators.get(sender.domain.ascii, ())
 
@@ -142,12 +142,14 @@ def check_separators(separators: Collection[str], whose: str) -> None:
     """Refuse localpart separators by which nothing could be told apart.
 
     Raises:
-        InputError: too many, or one that is not 1 to 8 characters of ASCII punctuation that may stand unquoted.
+        InputError: too many, or one that is not 1 to 8 characters of ASCII punctuation that may stand unquoted, or that
+            begins as it ends: of "a---b", nobody can say where "--" is.
     """
     if isinstance(separators, str) or len(separators) > MAX_SEPARATORS:
         raise InputError(f"the localpart separators {whose} must be a list of at most {MAX_SEPARATORS}")
     for separator in separators:
-        if not _separator(separator):
+        begins_as_it_ends = any(separator.startswith(separator[at:]) for at in range(1, len(separator)))
+        if not _separator(separator) or begins_as_it_ends:
             raise InputError(f"the localpart separator {separator!a:.100} {whose} is not one like '+' or '-'")
 
 

@@ -6,7 +6,7 @@ Differs: mox cuts at "+" and "-" and drops dots everywhere, so that `jean-luc@x`
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
@@ -21,7 +21,7 @@ MAX_SEPARATORS: Final = 10  # of one domain
 _separator = re.compile(r"[!#$%&'*+\-/=?^_`{|}~]{1,8}").fullmatch  # the punctuation of localparts, but no dots
 
 
-def _no_domains() -> Mapping[str, tuple[str, ...]]:
+def _no_domains() -> Mapping[str, Sequence[str]]:
     return MappingProxyType({})
 
 
@@ -33,9 +33,9 @@ class BaseRules:
         InputError: a separator that is no punctuation, or a domain in another form; the text says which.
     """
 
-    separators: Mapping[str, tuple[str, ...]] = field(default_factory=_no_domains)
+    separators: Mapping[str, Sequence[str]] = field(default_factory=_no_domains)
     """What separates a tag from the name, for domains of which that is known; an empty tuple: they have no tags."""
-    default_separators: tuple[str, ...] = ("+",)
+    default_separators: Sequence[str] = ("+",)
     """For all others: most large providers have this one, and it stands in hardly any name."""
     dotless_domains: frozenset[str] = IGNORES_DOTS
     """Domains to which `j.doe` and `jdoe` are the same."""

@@ -1,6 +1,5 @@
 """A suppression: an account does not mail an address any more, since when, why, and until when. Pure data."""
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -8,7 +7,7 @@ from typing import Final, Self
 
 from moxlib.errors import InputError
 from moxlib.queue.reply_class import ReplyClass
-from moxlib.queue.suppression.feedback import Failure, Origin
+from moxlib.queue.suppression.feedback import Failure, Origin, shown
 
 __all__ = ["MAX_REASON", "Cause", "Evidence", "InvalidSuppression", "Suppression"]
 
@@ -66,8 +65,8 @@ class Evidence:
     def __post_init__(self) -> None:
         """Bound and escape what peers wrote."""
         for name, limit in (("enhanced", 20), ("command", 50), ("text", MAX_TEXT), ("message_id", MAX_ID)):
-            object.__setattr__(self, name, _shown(getattr(self, name), limit))
-        object.__setattr__(self, "dsn_message_id", _shown(self.dsn_message_id, MAX_ID))
+            object.__setattr__(self, name, shown(getattr(self, name), limit))
+        object.__setattr__(self, "dsn_message_id", shown(self.dsn_message_id, MAX_ID))
 
     @classmethod
     def of(
@@ -177,17 +176,3 @@ def _check_text(name: str, value: str, limit: int) -> None:
         raise InvalidSuppression(f"{name} of a suppression has more than {limit} characters")
     if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
         raise InvalidSuppression(f"{name} of a suppression has a character that no database takes")
-
-
-def _shown(text: str, limit: int) -> str:
-    """Return a peer's text bounded, with what is not printable escaped. What this returned stays as it is."""
-    text = text[:limit]
-    if text.isprintable():
-        return text
-    return "".join(map(_escaped, text))[:limit]
-
-
-def _escaped(char: str) -> str:
-    if char.isprintable():
-        return char
-    return " " if unicodedata.category(char) == "Zs" else char.encode("unicode_escape").decode("ascii")

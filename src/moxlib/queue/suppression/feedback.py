@@ -1,6 +1,7 @@
 """What was seen of a recipient: how a message failed, complaints, and how earlier messages ended. Pure data."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,8 +10,9 @@ from typing import Final, Self
 from moxlib.queue.reply_class import ReplyClass
 from moxlib.queue.types import AttemptResult, EventType, ResultKind
 
-__all__ = ["Complaint", "Failure", "Feedback", "Origin", "Past", "PastKind", "diagnostic_codes"]
+__all__ = ["Complaint", "Failure", "Feedback", "Origin", "Past", "PastKind", "diagnostic_codes", "past_of", "shown"]
 
+MAX_COMMAND: Final = 50  # characters; the longest that we send is "message content"
 PERMANENT: Final = range(500, 600)
 NULL_MX_CODE: Final = 556  # RFC 7504 4
 NULL_MX_DETAIL: Final = "1.10"  # RFC 7505 4.2
@@ -84,11 +86,9 @@ class Failure:
     @property
     def summary(self) -> str:
         """Where from, the codes and the command: `reply 550 5.1.1 to RCPT TO`."""
-        codes = " ".join(part for part in (str(self.code or ""), self.enhanced[:MAX_SHOWN]) if part) or "without a code"
-        return f"{self.origin} {codes}" + (f" to {self.command[:MAX_SHOWN]}" if self.command else "")
-
-
-MAX_SHOWN: Final = 20  # characters of a code or a command in a sentence; those that are some have fewer
+        codes = " ".join([part for part in (str(self.code or ""), self.enhanced if self.detail else "") if part])
+        to = f" to {shown(self.command, MAX_COMMAND)}" if self.command else ""
+        return f"{self.origin} {codes or 'without a code'}{to}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,3 +148,17 @@ def diagnostic_codes(text: str) -> tuple[int, str]:
     """
     match = _diagnostic(text)
     return (int(match[1]), match[2] or "") if match else (0, "")
+
+
+def shown(text: str, limit: int) -> str:
+    """Return a text of a peer bounded, with what is not printable escaped; what this returned stays as it is."""
+    text = text[:limit]
+    if text.isprintable():
+        return text
+    return "".join(map(_escaped, text))[:limit]
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return char
+    return " " if unicodedata.category(char) == "Zs" else char.encode("unicode_escape").decode("ascii")
