@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp.abc import AbstractResolver, ResolveResult
 
-__all__ = ["AddressResolver", "Addresses", "NoAddress", "need_aiohttp", "open_session", "read_body", "verified_context"]
+__all__ = [
+    "AddressResolver",
+    "Addresses",
+    "NoAddress",
+    "adapt_resolver",
+    "need_aiohttp",
+    "open_session",
+    "read_body",
+    "verified_context",
+]
 
 
 class Addresses(Protocol):
@@ -83,7 +92,9 @@ def open_session(resolver: AddressResolver, context: ssl.SSLContext, user_agent:
     """
     import aiohttp  # noqa: PLC0415 - of the extra `http`
 
-    connector = aiohttp.TCPConnector(resolver=_adapter(resolver), ssl=context, use_dns_cache=False, force_close=True)
+    connector = aiohttp.TCPConnector(
+        resolver=adapt_resolver(resolver), ssl=context, use_dns_cache=False, force_close=True
+    )
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -94,7 +105,8 @@ def open_session(resolver: AddressResolver, context: ssl.SSLContext, user_agent:
     )
 
 
-def _adapter(resolver: AddressResolver) -> "AbstractResolver":
+def adapt_resolver(resolver: AddressResolver) -> "AbstractResolver":
+    """Return a resolver of moxlib's as one of aiohttp's."""
     from aiohttp.abc import AbstractResolver  # noqa: PLC0415
 
     class Adapter(AbstractResolver):

@@ -18,6 +18,7 @@ AREAS = (
     "mtasts",
     "suppression_base",
     "extra_headers",
+    "schedules",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test
