@@ -8,7 +8,16 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 VECTORS = HERE.parents[2] / "shared" / "vectors"
-AREAS = ("smtp_address", "dns_domain", "base64writer", "bufpool_readline", "sasl", "smtp_client", "mtasts")
+AREAS = (
+    "smtp_address",
+    "dns_domain",
+    "base64writer",
+    "bufpool_readline",
+    "sasl",
+    "smtp_client",
+    "mtasts",
+    "message_parse",
+)
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test
 
