@@ -15,10 +15,8 @@ Fields: TypeAlias = dict[bytes, list[bytes]]
 
 # A field with its folded lines and its line end. Possessive: a line that is no field costs one pass.
 # Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
-_field = re.compile(
-    rb"^[ \t]*+([!-9;-~]++)[ \t]*+:([^\n]*+(?>(?:\n[ \t][^\n]*+)*))\n?",
-    re.MULTILINE,
-).finditer
+_field = re.compile(rb"^[ \t]*+([!-9;-~]++)[ \t]*+:([^\n]*+(?>(?:\n[ \t][^\n]*+)*))\n?", re.MULTILINE)
+_field_start = re.compile(rb"[!-9;-~]++[ \t]*+:").match
 
 
 def parse_fields(block: bytes) -> tuple[Fields, int]:
@@ -28,14 +26,12 @@ def parse_fields(block: bytes) -> tuple[Fields, int]:
     was put before. So is a block that begins with an mbox "From " line read, and one whose first line is indented.
     """
     fields: Fields = {}
+    for name, value in _field.findall(block):
+        fields.setdefault(name.lower(), []).append(value)
+    if _field_start(block, block.rfind(b"\n", 0, -1) + 1):  # the last line is a field, as it nearly always is
+        return fields, len(block)
     end = 0
-    for match in _field(block):
-        name, value = match.groups()
-        name = name.lower()
-        if name in fields:
-            fields[name].append(value)
-        else:
-            fields[name] = [value]
+    for match in _field.finditer(block):
         end = match.end()
     return fields, end
 

@@ -7,7 +7,6 @@ message is an error: it is read as far as it can be.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,8 +32,6 @@ HEAD: Final = 8 * 1024  # octets in which a header is looked for first; few have
 TEXT_PLAIN: Final = "text/plain"
 MESSAGE_TYPES: Final = frozenset(("message/rfc822", "message/global", "message/news"))  # RFC 2046 5.2.1, 6532 3.7, 5537
 _UNKNOWN_TYPE: Final = "application/octet-stream"
-_blank_line = re.compile(rb"\n\r?\n").search
-_directory = re.compile(r"^.*/", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +182,12 @@ class Part:
             head = self._source.read(start, start + size)
             if head.startswith((b"\r\n", b"\n")):
                 return head, (0, head.index(b"\n") + 1)
-            blank = _blank_line(head)
-            if blank is not None:
-                return head, (blank.start() + 1, blank.end())
+            blank = head.find(b"\n\r\n")
+            other = head.find(b"\n\n", 0, blank if blank >= 0 else size)
+            if other >= 0:
+                return head, (other + 1, other + 2)
+            if blank >= 0:
+                return head, (blank + 1, blank + 3)
             if len(head) < size or size in (self.limits.max_header, self.end - start):
                 return head, None
             size *= 8
@@ -201,21 +201,20 @@ class Part:
         Without Content-Type it is text/plain, and message/rfc822 in a multipart/digest (RFC 2045 5.2, 2046 5.1.5). One
         that is no type is application/octet-stream.
         """
-        return self._content_type()[0]
+        return (self._type or self._content_type())[0]
 
     @property
     def parameters(self) -> dict[str, str]:
         """The parameters of Content-Type; names in lower case, sections joined and charsets decoded (RFC 2231)."""
-        return self._content_type()[1]
+        return (self._type or self._content_type())[1]
 
     def _content_type(self) -> tuple[str, dict[str, str]]:
-        if self._type is None:
-            value = self.get("content-type")
-            if value:
-                media_type, parameters = parse_parameters(value)
-                self._type = (media_type if "/" in media_type else _UNKNOWN_TYPE, parameters)
-            else:
-                self._type = (self._default_type, {})
+        value = self.get("content-type")
+        if value:
+            media_type, parameters = parse_parameters(value)
+            self._type = (media_type if "/" in media_type else _UNKNOWN_TYPE, parameters)
+        else:
+            self._type = (self._default_type, {})
         return self._type
 
     @property
@@ -249,7 +248,7 @@ class Part:
         name = self.disposition_parameters.get("filename") or self.parameters.get("name", "")
         if name.startswith("=?") or name.endswith("?="):
             name = decode_words(name)
-        name = printable(_directory.sub("", name))
+        name = printable(name.rpartition("/")[2])
         return "" if name in (".", "..") else name
 
     @property
@@ -291,10 +290,10 @@ class Part:
         A lazy sequence: the multipart is searched up to the end of the child that is asked for, and to its own end for
         the length, an index from the end, or a slice.
         """
+        if not self.is_multipart or self.depth >= self.limits.max_depth:
+            return ()
         if self._parts is None:
-            boundary = ""
-            if self.is_multipart and self.depth < self.limits.max_depth:
-                boundary = self.parameters.get("boundary", "").rstrip()
+            boundary = self.parameters.get("boundary", "").rstrip()
             self._parts = Parts(
                 self._source,
                 self.body_start,
@@ -331,8 +330,10 @@ class Part:
                 continue
             left -= 1
             yield part
-            embedded = part.message if messages else None
-            stack.append(iter(part.parts) if embedded is None else iter((embedded,)))
+            if part.is_multipart:
+                stack.append(iter(part.parts))
+            elif messages and (embedded := part.message) is not None:
+                stack.append(iter((embedded,)))
 
     def _child(self, start: int, end: int) -> Part:
         default_type = "message/rfc822" if self.media_type == "multipart/digest" else TEXT_PLAIN

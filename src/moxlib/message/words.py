@@ -55,5 +55,7 @@ def _octets(encoding: str, text: str) -> bytes:
 
 def printable(text: str) -> str:
     """Return `text` with each run of controls and line ends made a space, and lone surrogates `?`, stripped."""
+    if text.isascii() and text.isprintable():
+        return text.strip(" ")
     text = _controls.sub(" ", text).strip(" ")
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
