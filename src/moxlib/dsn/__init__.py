@@ -1,0 +1,25 @@
+"""Delivery status notifications."""
+
+from moxlib.dsn.abuse import AbuseReport
+from moxlib.dsn.compose import compose, needs_utf8
+from moxlib.dsn.errors import InvalidDSN, InvalidReport, NotADSN
+from moxlib.dsn.parse import Report, parse_dsn, parse_report
+from moxlib.dsn.types import DSN, MTA, Action, RecipientStatus, Returned, TypedAddress
+
+__all__ = [
+    "DSN",
+    "MTA",
+    "AbuseReport",
+    "Action",
+    "InvalidDSN",
+    "InvalidReport",
+    "NotADSN",
+    "RecipientStatus",
+    "Report",
+    "Returned",
+    "TypedAddress",
+    "compose",
+    "needs_utf8",
+    "parse_dsn",
+    "parse_report",
+]
