@@ -1,6 +1,7 @@
 """Delivery status notifications."""
 
 from moxlib.dsn.abuse import AbuseReport
+from moxlib.dsn.bounce import Bounce, BouncedRecipient, read_bounce
 from moxlib.dsn.compose import compose, needs_utf8
 from moxlib.dsn.errors import InvalidDSN, InvalidReport, NotADSN
 from moxlib.dsn.parse import Report, parse_dsn, parse_report
@@ -11,6 +12,8 @@ __all__ = [
     "MTA",
     "AbuseReport",
     "Action",
+    "Bounce",
+    "BouncedRecipient",
     "InvalidDSN",
     "InvalidReport",
     "NotADSN",
@@ -22,4 +25,5 @@ __all__ = [
     "needs_utf8",
     "parse_dsn",
     "parse_report",
+    "read_bounce",
 ]

@@ -107,12 +107,12 @@ def read_feedback(part: Part, heading: Heading, text: str, returned: Returned | 
     values: dict[str, list[str]] = {}
     extensions: list[tuple[str, str]] = []
     for group in read_groups(part.body(MAX_FEEDBACK), error=InvalidReport):
-        for name, value in group:
+        for name, _, value in group:
             lowered = name.lower()
             if lowered in _KNOWN:
-                values.setdefault(lowered, []).append(value)
+                values.setdefault(lowered, []).append(value.strip(" \t"))
             else:
-                extensions.append((name, decode_words(value)))
+                extensions.append((name, decode_words(value.strip(" \t"))))
 
     def one(name: str) -> str:
         return values[name][0] if name in values else ""

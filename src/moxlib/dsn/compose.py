@@ -23,7 +23,6 @@ __all__ = ["compose", "needs_utf8"]
 MAX_LINE: Final = 998  # octets without the line end, RFC 5322 2.1.1
 
 _boundary = re.compile(r"[A-Za-z0-9'()+_,./:=?-]{1,70}").fullmatch  # RFC 2046 5.1.1; without blanks, which it may have
-_long_line = re.compile(rb"[^\r\n]{%d}" % (MAX_LINE + 1)).search
 _unclean = re.compile(rb"\r(?!\n)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 
 
@@ -103,7 +102,7 @@ def _text_part(text: str, *, utf8: bool) -> _Part:
     content = text.replace("\n", "\r\n").encode()
     plain = content.isascii() and not utf8
     charset = "us-ascii" if content.isascii() else "utf-8"
-    if (utf8 or plain) and not _unclean(content) and not _long_line(content):
+    if (utf8 or plain) and _is_clean(content):
         encoding = "7bit" if content.isascii() else "8bit"
     else:
         encoding = "quoted-printable"
@@ -194,7 +193,7 @@ def _in_unicode(name: str) -> str:
 
 def _returned_part(returned: Returned, *, utf8: bool) -> _Part:
     content = returned.content
-    clean = not _unclean(content) and not _long_line(content)
+    clean = _is_clean(content)
     ascii_only = clean and content.isascii()
     if not returned.whole:
         kind = "message/global-headers" if utf8 else "text/rfc822-headers"  # RFC 6533 5, 6
@@ -212,6 +211,11 @@ def _returned_part(returned: Returned, *, utf8: bool) -> _Part:
             b2a_base64(content[at : at + 57], newline=False) + b"\r\n" for at in range(0, len(content), 57)
         )
     return _Part(f"Content-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n", content)
+
+
+def _is_clean(content: bytes) -> bool:
+    """Whether content can be sent as it is: CRLF line ends, lines that are not too long, no controls."""
+    return not _unclean(content) and max(map(len, content.split(b"\r\n"))) <= MAX_LINE
 
 
 def _free_boundary(parts: list[_Part]) -> str:

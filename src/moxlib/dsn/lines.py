@@ -19,16 +19,15 @@ MAX_STATUS: Final = 2 * 1024 * 1024  # octets of a delivery-status part: 2 KiB f
 MAX_LINE: Final = 8 * 1024  # octets; RFC 5322 2.1.1 says 998, and mox reads as much as this
 MAX_FIELDS: Final = 20_000  # of a whole part: twenty for each of `MAX_RECIPIENTS`
 
-Group: TypeAlias = list[tuple[str, str]]
-"""The fields between two blank lines: names as they are spelled, and values unfolded, with their comments."""
+Group: TypeAlias = list[tuple[str, str, str]]
+"""The fields between two blank lines: name as it is spelled, colon, value unfolded and with its comments."""
 
-_blank_lines = re.compile(r"\n[ \t]*+(?=\n)")
-_groups = re.compile(r"\n\n++").split
-_fold = re.compile(r"[ \t]*\n[ \t]+")
-_long_line = re.compile(r"[^\n]{%d}" % (MAX_LINE + 1)).search
-_field = re.compile(r"([!-9;-~]+):[ \t]*(.*)").fullmatch
-_controls = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
+_fields = re.compile(r"(?>(?:[!-9;-~]++:[^\n]*+(?:\n|\Z))*)").match
+_fold = re.compile(r"\n[ \t]++")
+_before_newline = re.compile(r"(?<![ \t])[ \t]++\n")
+_controls = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_ASCII_CONTROLS: Final = bytes(octet for octet in range(0x80) if octet < 0x20 and octet not in b"\t\r\n") + b"\x7f"  # noqa: PLR2004
 _to_comment = re.compile(r'(?>(?:[^"(\\]|\\.|"(?>(?:[^"\\]|\\.)*)"|["\\])*)', re.DOTALL).match
 _in_comment = re.compile(r"\\.|[()]", re.DOTALL).finditer
 _escaped = re.compile(r"\\([\\()])")
@@ -50,30 +49,36 @@ def read_groups(data: bytes, *, error: type[InvalidReport] = InvalidDSN) -> list
         LimitExceeded: too large, too long a line, or too many fields.
     """
     if len(data) > MAX_STATUS:
-        raise LimitExceeded(MAX_STATUS, "the delivery-status part")
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
-    if _controls.search(text):
+        raise LimitExceeded(MAX_STATUS, "the second part")
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").strip(" \t\n")
+    if len(data.translate(None, _ASCII_CONTROLS)) < len(data) or "\r" in text or not text.isascii():
         if "\0" in text:
             raise error("a NUL", "second part")
         text = _controls.sub(" ", text)
-    if _long_line(text):
-        raise LimitExceeded(MAX_LINE, "a line of the delivery-status part")
-    text = _blank_lines.sub("\n", text).strip("\n")
-    if text.count("\n") >= MAX_FIELDS:
-        raise LimitExceeded(MAX_FIELDS, "the number of lines of the delivery-status part")
+    if len(text) > MAX_LINE and max(map(len, text.split("\n"))) > MAX_LINE:
+        raise LimitExceeded(MAX_LINE, "a line of the second part")
+    if text.count("\n") > MAX_FIELDS:
+        raise LimitExceeded(MAX_FIELDS, "the number of lines of the second part")
     if "\n " in text or "\n\t" in text:
+        if " \n" in text or "\t\n" in text:  # blank lines with blanks in them become empty, too
+            text = _before_newline.sub("\n", text)
         text = _fold.sub(" ", text)
-    return [[_split(line, error) for line in group.split("\n")] for group in _groups(text)]
+    return [_split(block, error) for block in map(_without_newlines, text.split("\n\n")) if block]
 
 
-def _split(line: str, error: type[InvalidReport]) -> tuple[str, str]:
-    match = _field(line)
-    if match is None:
-        raise error("not a field", "second part", value=line)
-    name, value = match.groups()
-    if len(value) > MAX_VALUE:
-        raise LimitExceeded(MAX_VALUE, "a field of the delivery-status part")
-    return name, value.rstrip(" \t")
+def _without_newlines(block: str) -> str:
+    return block.strip("\n")
+
+
+def _split(block: str, error: type[InvalidReport]) -> Group:
+    match = _fields(block)
+    assert match is not None, "it matches nothing as well"
+    if match.end() < len(block):
+        raise error("not a field", "second part", value=block[match.end() :].partition("\n")[0])
+    group = [line.partition(":") for line in block.split("\n")]
+    if len(block) > MAX_VALUE and max(len(value) for _, _, value in group) > MAX_VALUE:
+        raise LimitExceeded(MAX_VALUE, "a field of the second part")
+    return group
 
 
 def split_comments(value: str) -> tuple[str, str]:

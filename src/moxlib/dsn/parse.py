@@ -6,7 +6,7 @@ from moxlib.dsn.abuse import FEEDBACK_TYPE, AbuseReport, read_feedback
 from moxlib.dsn.errors import InvalidDSN, NotADSN
 from moxlib.dsn.received import HEADER_TYPES, MESSAGE_TYPES, Heading, opened, readable, returned_in
 from moxlib.dsn.status import read_status
-from moxlib.dsn.types import DSN, Returned
+from moxlib.dsn.types import DSN, Returned, trusted
 from moxlib.message import Part
 
 __all__ = ["Report", "parse_dsn", "parse_report"]
@@ -85,7 +85,8 @@ def parse_report(source: bytes | Part) -> Report | None:
 def _dsn(message: Part, text: Part | None, status: Part, returned: Returned | None) -> DSN:
     heading = Heading.of(message)
     said = read_status(status.body(MAX_STATUS), utf8=status.media_type == GLOBAL)
-    return DSN(
+    return trusted(
+        DSN,
         reporting_mta=said.reporting_mta,
         recipients=said.recipients,
         subject=heading.subject,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Final
 
-from moxlib.dsn.types import MAX_TEXT, MAX_VALUE, Returned, is_message_id
+from moxlib.dsn.types import MAX_TEXT, MAX_VALUE, Returned, is_message_id, trusted
 from moxlib.message import Limits, Part, decode_words, read_message, split_addresses
 from moxlib.message import readable as read_text
 from moxlib.message.words import printable
-from moxlib.smtp import InvalidAddress, parse_path
+from moxlib.smtp import InvalidAddress, parse_address, parse_path
 
 __all__ = ["HEADER_TYPES", "LIMITS", "MAX_RETURNED", "MESSAGE_TYPES", "Heading", "opened", "readable", "returned_in"]
 
@@ -25,6 +25,9 @@ HEADER_TYPES: Final = frozenset(("text/rfc822-headers", "message/global-headers"
 # Few parts, not deep: Exchange and Gmail have the most, a multipart/alternative within a multipart/related.
 LIMITS: Final = Limits(max_header=256 * 1024, max_depth=10, max_parts=50)
 
+# What most servers write, for which `split_addresses` takes several times as long.
+_SPEC: Final = r'[^\s"(),:;<>@\[\]\\]++@[^\s"(),:;<>@\[\]\\]++'
+_usual = re.compile(rf'(?:"[^"\\]*+"|[^"(),:;<>@\[\]\\]*+)\s*+<({_SPEC})>|({_SPEC})(?:\s*+\([^()\\]*+\))?').fullmatch
 _group = re.compile(r"((?:=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=\s*)+):\s*;?\s*").fullmatch
 _hidden = re.compile(r"<(style|script|head)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
 _line_tag = re.compile(r"<(?:br|/p|/div|/tr|/h[1-6]|/li|/td)\b[^>]*>", re.IGNORECASE)
@@ -51,13 +54,14 @@ class Heading:
     @classmethod
     def of(cls, message: Part) -> "Heading":
         """Read it; what of it is malformed counts as not there."""
-        message_id = message.get("message-id")
-        return cls(
+        message_id, references = message.get("message-id"), message.get("references")
+        return trusted(
+            cls,
             subject=printable(decode_words(message.get("subject")))[:MAX_VALUE],
             from_address=_one_address(message.get("from")),
             to_address=_one_address(message.get("to")),
             message_id=message_id if is_message_id(message_id) else "",
-            references=tuple(filter(is_message_id, message.get("references").split()[-MAX_REFERENCES:])),
+            references=tuple(filter(is_message_id, references.split()[-MAX_REFERENCES:])) if references else (),
         )
 
 
@@ -65,14 +69,17 @@ def _one_address(value: str) -> str:
     """Return the address in a field that has one; empty if it has none, or several."""
     if not value:
         return ""
-    if group := _group(value):  # RFC 6857 3.1.8: one that 7 bits cannot say
+    usual = _usual(value)
+    if usual is not None:
+        specs = [usual[1] or usual[2]]
+    elif (group := _group(value)) is not None:  # RFC 6857 3.1.8: one that 7 bits cannot say
         specs = [decode_words(group[1].rstrip())]
     else:
         specs = split_addresses(value)
     if len(specs) != 1:
         return ""
     try:
-        return str(parse_path(specs[0]))
+        return str(parse_path(specs[0]) if "[" in specs[0] else parse_address(specs[0]))
     except InvalidAddress:
         return ""
 

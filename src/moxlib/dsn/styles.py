@@ -38,7 +38,6 @@ class Style:
         recipient: how they name one, with a group `address`; and the reason after it, if one has to be there.
         end: what they say after the last one; what follows it is the returned message, if `copy` is set.
         paragraphs: a reason ends at the first blank line. Otherwise it goes on to the next recipient.
-        delayed: they are about delays.
     """
 
     name: str
@@ -47,7 +46,6 @@ class Style:
     end: re.Pattern[str]
     copy: bool = False
     paragraphs: bool = True
-    delayed: bool = False
 
     def section(self, text: str) -> tuple[int, int, int] | None:
         """Return where, in a text of this style, recipients are named (start, end), and where a copy begins."""
@@ -76,7 +74,6 @@ def _style(
     *,
     copy: bool = False,
     paragraphs: bool = True,
-    delayed: bool = False,
 ) -> Style:
     return Style(
         name=name,
@@ -85,13 +82,19 @@ def _style(
         end=re.compile(end, re.MULTILINE | re.IGNORECASE),
         copy=copy,
         paragraphs=paragraphs,
-        delayed=delayed,
     )
 
 
 STYLES: Final = (
     # qmail-send's form, https://cr.yp.to/proto/qsbmf.txt, which other programs write too
-    _style("qmail", r"\AHi\. This is the ", r"^<ADDRESS>:[ \t]*$", r"^---[^\n]*$\n*", copy=True),
+    _style(
+        "qmail",
+        r"\A\s*(?:Hi\. (?:This is the|The MTA program at) |This is the mail delivery agent at |"
+        r"We're sorry\. There's a problem with the e-?mail)",
+        r"^<ADDRESS>:[ \t]*$",
+        r"^---[^\n]*$\n*",
+        copy=True,
+    ),
     _style(
         "postfix",
         r"This is the (?:mail system at host|Postfix program at host)",
@@ -109,9 +112,10 @@ STYLES: Final = (
     _style(
         "sendmail",
         r"----- The following addresses had (?:permanent|transient|delivery)[^\n]*-----",
-        r"^[ \t]*<?ADDRESS>?[ \t]*$",
+        r"^[ \t]*<?ADDRESS>?(?:[ \t]+\([^)\n]{1,100}\))?[ \t]*$",
         r"^[ \t]*----- (?:Original message|Unsent message|Message header) follows? -----[^\n]*$\n*",
         copy=True,
+        paragraphs=False,
     ),
     _style(
         "gmail",
