@@ -19,6 +19,7 @@ AREAS = (
     "suppression_base",
     "extra_headers",
     "schedules",
+    "message_parse",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test

@@ -1,4 +1,6 @@
-"""What a queue must know of a message, without parsing it whole: header facts, line ends, serialisation.
+"""Messages: what a queue must know of one that is sent, and reading one that has come.
+
+Of one to be sent, without parsing it whole: header facts, line ends, serialisation.
 
     inspect_header(head: bytes) -> HeaderFacts          one fast scan of the header block; raises InvalidMessage
     HeaderFacts     message_id, subject, has_date, has_message_id, tls_required_no, needs_smtputf8, bcc_spans, size;
@@ -14,26 +16,60 @@
     MAX_HEADER      octets that a header block may have; pass `inspect_header` at least one more, or the whole message
     InvalidMessage  an `InputError` with `reason`, `line` (from 1) and `offset` (from 0), the latter two None if unknown
 
-Addresses come out as texts, in order and without repeats; `moxlib.smtp.parse_address` judges them.
+Reading, lazily, whatever is wrong with it:
+
+    read_message(source, *, size=None, limits=Limits()) -> Part       bytes, or a file that is read by position
+    Part            header, header_start, body_start, end; values(name), get(name); media_type, parameters,
+                    transfer_encoding, disposition, disposition_parameters, filename, content_id, report_type;
+                    parts, message, walk(); raw_body(), raw_chunks(), chunks(), body(max_size), text(max_size),
+                    decoded_size; envelope, references
+    HeaderEnvelope  from_, sender, reply_to, to, cc, bcc (each of HeaderAddress: name, user, host, address), subject,
+                    date, message_id, in_reply_to
+    readable(part, max_size=1 MiB) -> ReadableText                     text, html, found
+    structure(part) -> Structure                                       content types, sizes and names of all parts
+    is_report(part), is_dsn(part) -> bool
+    decode_words(text: str) -> str                                     encoded words (RFC 2047)
+    parse_date(value: str) -> datetime | None
+    Limits          max_header, max_depth, max_parts, max_message
+
+The addresses of header facts come out as texts, in order and without repeats; `moxlib.smtp.parse_address` judges them.
 """
 
 from moxlib.message.addresses import split_addresses
+from moxlib.message.dates import parse_date
 from moxlib.message.errors import InvalidMessage
 from moxlib.message.header import MAX_HEADER, HeaderFacts, check_header_value, inspect_header
+from moxlib.message.heading import HeaderAddress, HeaderEnvelope
 from moxlib.message.lines import LineCheck, LineFacts, check_lines, to_crlf
+from moxlib.message.part import Limits, Part, read_message
+from moxlib.message.readable import ReadableText, Structure, is_dsn, is_report, readable, structure
 from moxlib.message.serialize import envelope_of, serialize
+from moxlib.message.words import decode_words
 
 __all__ = [
     "MAX_HEADER",
+    "HeaderAddress",
+    "HeaderEnvelope",
     "HeaderFacts",
     "InvalidMessage",
+    "Limits",
     "LineCheck",
     "LineFacts",
+    "Part",
+    "ReadableText",
+    "Structure",
     "check_header_value",
     "check_lines",
+    "decode_words",
     "envelope_of",
     "inspect_header",
+    "is_dsn",
+    "is_report",
+    "parse_date",
+    "read_message",
+    "readable",
     "serialize",
     "split_addresses",
+    "structure",
     "to_crlf",
 ]

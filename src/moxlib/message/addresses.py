@@ -6,16 +6,20 @@ for a list that it finds odd.
 """
 
 import re
+from collections.abc import Iterator
 
-__all__ = ["split_addresses"]
+from moxlib.message.words import decode_words
+
+__all__ = ["split_addresses", "split_mailboxes"]
 
 _SPECIAL = r'\s"(),:;<>\[\]'
+_QTEXT = r'(?>(?:[^"\\]|\\.)*)'  # what is not closed goes to the end, or each quote in it would be looked at again
 _lone = re.compile(rf"\s*([^{_SPECIAL}]+)\s*").fullmatch
 _token = re.compile(
     rf"""
       (?P<space> \s+ )
-    | (?P<quoted> "(?:[^"\\]|\\.)*" )
-    | (?P<angle> <(?:[^<>"]|"(?:[^"\\]|\\.)*")*> )
+    | (?P<quoted> "{_QTEXT}(?:"|\\?\Z) )
+    | (?P<angle> <(?>(?:[^<>"]|"{_QTEXT}")*)(?:>|"{_QTEXT}\\?\Z) )
     | (?P<comment> \( )
     | (?P<end> [,;] )
     | (?P<group> : )
@@ -24,7 +28,8 @@ _token = re.compile(
     re.VERBOSE | re.DOTALL,
 ).match
 _in_comment = re.compile(r"\\.|[()]", re.DOTALL).finditer
-_angle_noise = re.compile(r'("(?:[^"\\]|\\.)*")|\s+', re.DOTALL)
+_angle_noise = re.compile(rf'("{_QTEXT}(?:"|\\?\Z))|\s+', re.DOTALL)
+_quoted_pair = re.compile(r"\\(.)", re.DOTALL)
 _around_dot_or_at = re.compile(r"\s*([.@])\s*")
 
 
@@ -43,38 +48,82 @@ def split_addresses(value: str) -> list[str]:
 
 
 def _split(value: str) -> list[str]:
-    found: list[str] = []
+    return [spec for _, angle, words in _entries(value) if (spec := _spec(angle, words)) or angle is not None]
+
+
+def split_mailboxes(value: str) -> list[tuple[str, str]]:
+    """Return the (display name, addr-spec) pairs of an address list, in order, with repeats.
+
+    Args:
+        value: as for `split_addresses`.
+
+    Returns:
+        Names have their encoded words decoded (RFC 2047 5: those within quotes are none), quotes and backslashes taken
+        off, and blanks made single; an address without a name but with a comment has that. Specs are as
+        `split_addresses` returns them.
+    """
+    lone = _lone(value)
+    if lone:
+        return [("", lone[1])]
+    return [
+        (_name(words) if angle is not None else decode_words(comment), spec)
+        for comment, angle, words in _entries(value)
+        if (spec := _spec(angle, words))
+    ]
+
+
+def _entries(value: str) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield, for each item of the list, its last comment, what is in angle brackets, and the other words."""
     words: list[str] = []
     angle: str | None = None
+    comment = ""
     position = 0
     while match := _token(value, position):
         position = match.end()
         match match.lastgroup:
             case "comment":
                 position = _comment_end(value, match.start())
-                words.append(" ")
+                comment = value[match.end() : position].removesuffix(")").strip()
+                _add_blank(words)
             case "angle":
                 angle = match[0]
             case "group":  # what came before is the group's name
-                words.clear()
+                words = []
             case "end":
-                _add(found, words, angle)
-                words, angle = [], None
+                yield comment, angle, words
+                words, angle, comment = [], None, ""
             case "space":
-                words.append(" ")
+                _add_blank(words)
             case _:
                 words.append(match[0])
-    _add(found, words, angle)
-    return found
+    yield comment, angle, words
 
 
-def _add(found: list[str], words: list[str], angle: str | None) -> None:
+def _add_blank(words: list[str]) -> None:
+    if words and words[-1] != " ":  # one is enough, and many would take time by the square of their number
+        words.append(" ")
+
+
+def _spec(angle: str | None, words: list[str]) -> str:
     if angle is not None:
         spec = _angle_noise.sub(r"\1", angle[1:-1])
         # An obsolete route before the address (RFC 5322 4.4): <@relay.example,@other.example:user@example.com>
-        found.append(spec.rpartition(":")[2] if spec.startswith("@") else spec)
-    elif spec := "".join(words).strip():
-        found.append(spec if '"' in spec else _around_dot_or_at.sub(r"\1", spec))
+        return spec.rpartition(":")[2] if spec.startswith("@") else spec
+    spec = "".join(words).strip()
+    return spec if '"' in spec else _around_dot_or_at.sub(r"\1", spec)
+
+
+def _name(words: list[str]) -> str:
+    pieces: list[str] = []
+    unquoted: list[str] = []  # since the last quoted string
+    for word in words:
+        if word.startswith('"') and len(word) > 1:
+            pieces += (decode_words("".join(unquoted)), _quoted_pair.sub(r"\1", word[1:-1]))
+            unquoted = []
+        else:
+            unquoted.append(word)
+    pieces.append(decode_words("".join(unquoted)))
+    return " ".join("".join(pieces).split())
 
 
 def _comment_end(value: str, start: int) -> int:
