@@ -23,6 +23,7 @@ _token = re.compile(
     | (?P<comment> \( )
     | (?P<end> [,;] )
     | (?P<group> : )
+    | (?P<encoded> =\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?= )  # RFC 2047 5: without specials, but senders put "," into it
     | (?P<word> \[[^\[\]]*\] | [^{_SPECIAL}]+ | . )
     """,
     re.VERBOSE | re.DOTALL,

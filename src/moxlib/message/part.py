@@ -22,7 +22,7 @@ from moxlib.message.transfer import decode_chunks
 from moxlib.message.words import decode_words, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from moxlib.message.source import SupportsReadAt
 
@@ -61,7 +61,7 @@ class Limits:
 
 
 def read_message(
-    source: bytes | SupportsReadAt,
+    source: bytes | bytearray | memoryview | SupportsReadAt,
     *,
     size: int | None = None,
     limits: Limits = Limits(),
@@ -204,7 +204,7 @@ class Part:
         return (self._type or self._content_type())[0]
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> Mapping[str, str]:
         """The parameters of Content-Type; names in lower case, sections joined and charsets decoded (RFC 2231)."""
         return (self._type or self._content_type())[1]
 
@@ -228,7 +228,7 @@ class Part:
         return self._content_disposition()[0]
 
     @property
-    def disposition_parameters(self) -> dict[str, str]:
+    def disposition_parameters(self) -> Mapping[str, str]:
         """The parameters of Content-Disposition, as `parameters`."""
         return self._content_disposition()[1]
 
