@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from moxlib.errors import InputError
+from moxlib.queue.fromid import NO_FROMIDS, FromIDConfig
 from moxlib.queue.limits import Rate
 from moxlib.queue.reply_class import Classifier
 from moxlib.queue.routing import Route
@@ -59,6 +60,7 @@ class AccountConfig:
     keep_history: timedelta | None = None
     routes: tuple[Route, ...] = ()
     suppression: SuppressionPolicy | None = None
+    fromids: FromIDConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not work."""
@@ -165,6 +167,11 @@ class QueueConfig:
     """The right-hand side of the Message-IDs that are added where one is missing."""
     add_missing_headers: bool = True
     """Add Date and Message-ID where they are missing (RFC 6409 8.2, 8.3)."""
+    keep_feedback: timedelta = timedelta(days=30)
+    """How long after its end a message is known to feedback at least, though its history is kept for less: addresses,
+    identifiers and how its attempts ended."""
+    fromids: FromIDConfig = NO_FROMIDS
+    """Which messages have a MAIL FROM of their own for each recipient, by which bounces are told apart."""
     suppression: SuppressionPolicy = DEFAULT_POLICY
     """When a recipient's failures suppress it, on which address, and for how long."""
     classifier: Classifier | None = None
@@ -183,8 +190,8 @@ class QueueConfig:
         _check_rates("QueueConfig", self.messages_per_second, self.connections_per_minute)
         if self.inline_content < 0:
             raise InputError("QueueConfig.inline_content must not be negative")
-        if min(self.keep_history, self.keep_events) < timedelta(0):
-            raise InputError("QueueConfig.keep_history and keep_events must not be negative")
+        if min(self.keep_history, self.keep_events, self.keep_feedback) < timedelta(0):
+            raise InputError("QueueConfig.keep_history, keep_events and keep_feedback must not be negative")
         if self.keep_idempotency_keys <= timedelta(0):
             raise InputError("QueueConfig.keep_idempotency_keys must be positive")
         if self.on_unknown not in ("retry", "hold"):
@@ -232,6 +239,11 @@ class QueueConfig:
         """Return by which rules an account's recipients are suppressed."""
         config = self.accounts.get(account)
         return self.suppression if config is None or config.suppression is None else config.suppression
+
+    def fromids_for(self, account: str) -> FromIDConfig:
+        """Return which of an account's messages have fromids."""
+        config = self.accounts.get(account)
+        return self.fromids if config is None or config.fromids is None else config.fromids
 
     def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
         """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""

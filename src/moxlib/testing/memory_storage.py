@@ -19,6 +19,7 @@ from moxlib.queue.storage.base import (
     ClaimRequest,
     ClaimResult,
     GiveBack,
+    Matches,
     Quarantine,
     Retire,
     Retry,
@@ -168,7 +169,15 @@ class MemoryStorage:
                     state.log(EventType.DELAYED, stored, result, now)
             case Retire(result=result):
                 event, keep_until = settlement.event, settlement.keep_until
-                state.retire(stored, result, event, now=now, keep_until=keep_until, policy=settlement.policy)
+                state.retire(
+                    stored,
+                    result,
+                    event,
+                    now=now,
+                    keep_until=keep_until,
+                    forget_at=settlement.forget_at,
+                    policy=settlement.policy,
+                )
             case GiveBack():
                 before = state.before[stored.id]
                 state.put_back(replace(stored, attempts=before.attempts, last_attempt=before.last_attempt))
@@ -204,7 +213,7 @@ class MemoryStorage:
 
     async def get_retired(self, id_: int) -> Retired | None:
         """Return a message of the history."""
-        return self._state.retired.get(id_)
+        return None if id_ in self._state.hidden else self._state.retired.get(id_)
 
     async def list_messages(
         self, where: MessageFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
@@ -229,12 +238,11 @@ class MemoryStorage:
             Sort.QUEUED: lambda r: r.queued,
             Sort.LAST_ACTIVITY: lambda r: r.finished,
         }
-        rows = [retired for retired in self._state.retired.values() if where.matches(retired)]
-        return _page(rows, keys, sort=sort, descending=descending, limit=limit, after=after)
+        return _page(self._history(where), keys, sort=sort, descending=descending, limit=limit, after=after)
 
     async def count_retired(self, where: HistoryFilter) -> int:
         """Count messages of the history."""
-        return sum(where.matches(retired) for retired in self._state.retired.values())
+        return len(self._history(where))
 
     async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
         """Return events with an id over `after`, in order."""
@@ -260,6 +268,18 @@ class MemoryStorage:
     async def remove_suppression(self, account: str, base_address: str) -> bool:
         """Remove a suppression; False when there was none."""
         return self._state.suppressions.pop((account, base_address), None) is not None
+
+    async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
+        """Return the messages that feedback may be about."""
+        state = self._state
+        known: list[Message | Retired] = [*state.messages.values(), *state.retired.values()]
+        if found := state.match(state.fromids[fromid] for fromid in set(fromids) if fromid in state.fromids):
+            return replace(found, by="fromid")
+        if envid and (found := state.match(m.id for m in known if m.envid == envid)):
+            return replace(found, by="envid")
+        if message_id and (found := state.match(m.id for m in known if m.message_id == message_id)):
+            return replace(found, by="message-id")
+        return Matches()
 
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""
@@ -291,14 +311,23 @@ class MemoryStorage:
         return len(self._change(where, lambda m: replace(m, require_tls=require_tls)))
 
     async def retire(
-        self, where: MessageFilter, *, event: EventType, text: str, now: datetime, keep: Mapping[str, timedelta]
+        self,
+        where: MessageFilter,
+        *,
+        event: EventType,
+        text: str,
+        now: datetime,
+        keep: Mapping[str, timedelta],
+        keep_feedback: timedelta = timedelta(0),
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result."""
         matching = self._matching(where)
         result = AttemptResult(attempt=0, kind=ResultKind.CANCELED, started=now, text=text)
         for message in matching:
             retention = keep.get(message.account, keep.get("", timedelta(0)))
-            self._state.retire(message, result, event, now=now, keep_until=now + retention)
+            self._state.retire(
+                message, result, event, now=now, keep_until=now + retention, forget_at=now + keep_feedback
+            )
         return len(matching)
 
     async def hold_rules(self) -> tuple[HoldRule, ...]:
@@ -328,18 +357,28 @@ class MemoryStorage:
     async def purge(self, *, now: datetime, events_before: datetime) -> int:
         """Delete history past its `keep_until` and events before a time, a bounded number a call; return how many."""
         state = self._state
-        retired = sorted((r for r in state.retired.values() if r.keep_until <= now), key=lambda r: (r.keep_until, r.id))
+        over = sorted((r for r in state.retired.values() if r.keep_until <= now), key=lambda r: (r.keep_until, r.id))
+        retired = [r for r in over if state.forget_at[r.id] <= now]
+        hide = [r for r in over if state.forget_at[r.id] > now and r.id not in state.hidden][:PURGE_MAX]
         events = [event for event in state.events if event.at < events_before]
         keys = [place for place, kept in state.keys.items() if kept.idempotency.keep_until <= now]
         for row in retired[:PURGE_MAX]:
-            del state.retired[row.id]
+            del state.retired[row.id], state.forget_at[row.id]
+            state.hidden.pop(row.id, None)
+            state.fromids.pop(row.fromid, None)
+        for row in hide:
+            state.hidden[row.id] = state.forget_at[row.id]
         for event in events[:PURGE_MAX]:
             state.events.remove(event)
         for place in keys[:PURGE_MAX]:
             del state.keys[place]
-        return len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
+        return len(hide) + len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
 
     # inside
+
+    def _history(self, where: HistoryFilter) -> list[Retired]:
+        shown = [r for r in self._state.retired.values() if r.id not in self._state.hidden]
+        return [retired for retired in shown if where.matches(retired)]
 
     def _matching(self, where: MessageFilter) -> list[Message]:
         return [message for message in self._state.messages.values() if where.matches(message)]
