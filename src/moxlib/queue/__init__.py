@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from moxlib._clock import Clock, SystemClock
     from moxlib.queue.config import AccountConfig, DomainConfig, QueueConfig, WorkerConfig
     from moxlib.queue.congestion import Concurrency
+    from moxlib.queue.dsn_config import DSNConfig
     from moxlib.queue.dsn_request import DSNRequest, Notify, RecipientDSN
     from moxlib.queue.errors import (
         ContentDamaged,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         UnknownTransport,
     )
     from moxlib.queue.explain import Explanation, State
+    from moxlib.queue.notify import Filed, MailboxTransport
     from moxlib.queue.observer import NullObserver, Observer
     from moxlib.queue.queue import Queue
     from moxlib.queue.reply_class import Classifier, ReplyClass, Rule, read_rules
@@ -85,6 +87,7 @@ __all__ = [
     "Content",
     "ContentDamaged",
     "Cursor",
+    "DSNConfig",
     "DSNRequest",
     "Deferred",
     "Delivered",
@@ -98,6 +101,7 @@ __all__ = [
     "Explanation",
     "FailTransport",
     "Failed",
+    "Filed",
     "HistoryFilter",
     "HoldRule",
     "IPFamily",
@@ -107,6 +111,7 @@ __all__ = [
     "InvalidSchedule",
     "InvalidSubmission",
     "LMTPTransport",
+    "MailboxTransport",
     "ManagedTransport",
     "Message",
     "MessageFilter",
@@ -192,7 +197,9 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"), ".selection"),
             **dict.fromkeys(_TRANSPORT.split(), ".transport"),
             **dict.fromkeys(_TYPES.split(), ".types"),
+            **dict.fromkeys(("Filed", "MailboxTransport"), ".notify"),
             "Concurrency": ".congestion",
+            "DSNConfig": ".dsn_config",
             "Queue": ".queue",
             "Route": ".routing",
         },

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from moxlib.errors import InputError
+from moxlib.queue.dsn_config import DEFAULT_DSN, DSNConfig
 from moxlib.queue.fromid import NO_FROMIDS, FromIDConfig
 from moxlib.queue.limits import Rate
 from moxlib.queue.reply_class import Classifier
@@ -61,6 +62,7 @@ class AccountConfig:
     routes: tuple[Route, ...] = ()
     suppression: SuppressionPolicy | None = None
     fromids: FromIDConfig | None = None
+    dsn: DSNConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not work."""
@@ -174,6 +176,8 @@ class QueueConfig:
     """Which messages have a MAIL FROM of their own for each recipient, by which bounces are told apart."""
     suppression: SuppressionPolicy = DEFAULT_POLICY
     """When a recipient's failures suppress it, on which address, and for how long."""
+    dsn: DSNConfig = DEFAULT_DSN
+    """Whether senders hear of failures and delays by mail, and how."""
     classifier: Classifier | None = None
     """Says what failures mean (`AttemptResult.reply_class`); None: `Classifier.default()`."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
@@ -244,6 +248,11 @@ class QueueConfig:
         """Return which of an account's messages have fromids."""
         config = self.accounts.get(account)
         return self.fromids if config is None or config.fromids is None else config.fromids
+
+    def dsn_for(self, account: str) -> DSNConfig:
+        """Return how an account's senders hear of failures and delays."""
+        config = self.accounts.get(account)
+        return self.dsn if config is None or config.dsn is None else config.dsn
 
     def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
         """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""

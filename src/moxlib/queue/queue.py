@@ -20,6 +20,7 @@ from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
 from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
+from moxlib.queue.notify import Notifier, fail_and_tell
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
@@ -312,6 +313,7 @@ class Queue(SuppressionMethods):
             clock=self._clock,
             observer=self._observer,
             random=self._random,
+            token=self._entropy.token,
         )
         async with task_group() as group:
             self._workers.add(worker)
@@ -555,21 +557,24 @@ class Queue(SuppressionMethods):
 
     async def drop(self, where: MessageFilter) -> int:
         """Take messages out of the queue, undelivered: event canceled. An attempt under way may still deliver."""
-        return await self._retire(where, EventType.CANCELED, "dropped from the queue")
-
-    async def fail(self, where: MessageFilter) -> int:
-        """Give messages up: event failed, code 0. An attempt under way may still deliver."""
-        return await self._retire(where, EventType.FAILED, "given up by an operator")
-
-    async def _retire(self, where: MessageFilter, event: EventType, text: str) -> int:
         return await self._storage.retire(
             where,
-            event=event,
-            text=text,
+            event=EventType.CANCELED,
+            text="dropped from the queue",
             now=self._clock.now(),
             keep=self._config.retentions(),
             keep_feedback=self._config.keep_feedback,
         )
+
+    async def fail(self, where: MessageFilter) -> int:
+        """Give messages up: event failed, code 0; their senders are told. An attempt under way may still deliver.
+
+        Many messages are given up in several transactions, each with its notifications.
+        """
+        now, config = self._clock.now(), self._config
+        notifier = Notifier(self._storage, config, self._clock, self._entropy.token)
+        text = "given up by an operator"
+        return self._woken(await fail_and_tell(self._storage, notifier, where, text=text, now=now, config=config))
 
     # hold rules
 

@@ -16,6 +16,7 @@ from moxlib.queue.errors import ContentDamaged, InvalidConnection, InvalidFilter
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import (
+    NO_NOTIFICATIONS,
     ClaimRequest,
     ClaimResult,
     GiveBack,
@@ -165,6 +166,7 @@ class MemoryStorage:
                 held = stored.hold or settlement.hold
                 results = (*stored.results, result)
                 state.put_back(replace(stored, next_attempt=settlement.next_attempt, hold=held, results=results))
+                self._notify(settlement.notification)
                 if settlement.delayed:
                     state.log(EventType.DELAYED, stored, result, now)
             case Retire(result=result):
@@ -178,6 +180,7 @@ class MemoryStorage:
                     forget_at=settlement.forget_at,
                     policy=settlement.policy,
                 )
+                self._notify(settlement.notification)
             case GiveBack():
                 before = state.before[stored.id]
                 state.put_back(replace(stored, attempts=before.attempts, last_attempt=before.last_attempt))
@@ -319,6 +322,7 @@ class MemoryStorage:
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result."""
         matching = self._matching(where)
@@ -328,6 +332,7 @@ class MemoryStorage:
             self._state.retire(
                 message, result, event, now=now, keep_until=now + retention, forget_at=now + keep_feedback
             )
+            self._notify(notifications.get(message.id))
         return len(matching)
 
     async def hold_rules(self) -> tuple[HoldRule, ...]:
@@ -379,6 +384,10 @@ class MemoryStorage:
     def _history(self, where: HistoryFilter) -> list[Retired]:
         shown = [r for r in self._state.retired.values() if r.id not in self._state.hidden]
         return [retired for retired in shown if where.matches(retired)]
+
+    def _notify(self, notification: NewSubmission | None) -> None:
+        if notification is not None:
+            self._state.insert(notification)
 
     def _matching(self, where: MessageFilter) -> list[Message]:
         return [message for message in self._state.messages.values() if where.matches(message)]

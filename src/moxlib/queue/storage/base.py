@@ -36,6 +36,7 @@ from moxlib.queue.types import (
 __all__ = [
     "CLAIM_BODY_MAX",
     "MAX_MATCHES",
+    "NO_NOTIFICATIONS",
     "Claim",
     "ClaimRequest",
     "ClaimResult",
@@ -52,6 +53,8 @@ __all__ = [
 ]
 
 MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
+NO_NOTIFICATIONS: Mapping[int, NewSubmission] = MappingProxyType({})
+
 CLAIM_BODY_MAX = (
     16 * 1024
 )  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
@@ -157,6 +160,8 @@ class Retry:
     next_attempt: datetime
     hold: bool = False
     delayed: bool = False
+    notification: NewSubmission | None = None
+    """What tells the sender: queued with it, and only if it is settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +179,10 @@ class Retire:
     policy: SuppressionPolicy | None = None
     forget_at: datetime | None = None
     """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
+    relayed: bool = False
+    """Delivered to a server that reports no deliveries: whoever asked for reports gets one from here."""
+    notification: NewSubmission | None = None
+    """What tells the sender: queued with it, and only if it is settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,11 +437,13 @@ class Storage(Protocol):
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
 
         `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`. An
-        attempt under way goes on, but its result is lost, as its worker no longer owns the message.
+        attempt under way goes on, but its result is lost, as its worker no longer owns the message. Of `notifications`,
+        by message id, those are queued whose message was retired.
         """
         ...
 

@@ -9,7 +9,14 @@ from typing import Protocol, TypeVar
 from moxlib.mtasts import CachedPolicy, PolicyCache
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
-from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Matches, Settlement, WorkerInfo
+from moxlib.queue.storage.base import (
+    NO_NOTIFICATIONS,
+    ClaimRequest,
+    ClaimResult,
+    Matches,
+    Settlement,
+    WorkerInfo,
+)
 from moxlib.queue.storage.content import chunks
 from moxlib.queue.storage.operations import (
     claim,
@@ -29,6 +36,7 @@ from moxlib.queue.types import (
     EventType,
     HoldRule,
     Message,
+    NewSubmission,
     RequireTLS,
     Retired,
     StoredContent,
@@ -211,6 +219,7 @@ class OperationStorage(ABC):
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
     ) -> int:
         """Drop or fail messages."""
         return await self._write(
@@ -222,6 +231,7 @@ class OperationStorage(ABC):
                 now=now,
                 keep=keep,
                 keep_feedback=keep_feedback,
+                notifications=notifications,
                 drop_file=self._drop_file,
             )
         )

@@ -16,6 +16,7 @@ from random import Random
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
 from moxlib.queue.config import QueueConfig
+from moxlib.queue.notify.notifier import NOTHING_RETURNED, Notifier
 from moxlib.queue.observer import Observer
 from moxlib.queue.storage.base import (
     Claim,
@@ -55,6 +56,7 @@ class Worker:
         clock: Clock,
         observer: Observer,
         random: Random,
+        token: Callable[[], str],
     ) -> None:
         self._storage = storage
         self._transports = transports
@@ -63,6 +65,7 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._attempts = Attempts(storage, transports, config, clock, random)
+        self._notifier = Notifier(storage, config, clock, token)
         self._settler = Settler(
             storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._trouble
         )
@@ -313,7 +316,15 @@ class Worker:
                 self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
             return
         self._tell_attempts(settlements)
-        self._settler.add(worker, settlements)
+        notices = self._notifier.notices(settlements)
+        if not notices:
+            self._settler.add(worker, settlements)
+            return
+        returned = NOTHING_RETURNED
+        try:
+            returned = await self._notifier.returned(notices, claims)
+        finally:  # cancelled or not: what is known of an attempt is settled
+            self._settler.add(worker, self._notifier.attached(settlements, notices, returned))
 
     async def _wait_out(self, error: StorageError | NoPermit) -> None:
         """Report the storage's trouble, if it is that, and wait before what could not begin is tried again."""

@@ -7,6 +7,7 @@ from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
 from moxlib.queue.storage.operations.feedback import forget_fromids
 from moxlib.queue.storage.operations.idempotency import purge_keys
+from moxlib.queue.storage.operations.insert import insert_all
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
     MESSAGE_TABLES,
@@ -16,7 +17,6 @@ from moxlib.queue.storage.operations.rows import (
 )
 from moxlib.queue.storage.operations.settle import (
     DELETE_SUBMISSION,
-    DropFile,
     event_row,
     history_row,
     insert_events,
@@ -24,8 +24,8 @@ from moxlib.queue.storage.operations.settle import (
     retire_rows,
 )
 from moxlib.queue.storage.operations.where import Conditions, message_conditions
-from moxlib.queue.storage.tx import Tx, Value
-from moxlib.queue.types import AttemptResult, EventType, HoldRule, RequireTLS, ResultKind
+from moxlib.queue.storage.tx import DropFile, Tx, Value
+from moxlib.queue.types import AttemptResult, EventType, HoldRule, NewSubmission, RequireTLS, ResultKind
 
 __all__ = [
     "add_hold_rule",
@@ -131,10 +131,11 @@ def retire(
     text: str,
     now: datetime,
     keep: Mapping[str, timedelta],
-    keep_feedback: timedelta = timedelta(0),
+    keep_feedback: timedelta,
+    notifications: Mapping[int, NewSubmission],
     drop_file: DropFile,
 ) -> int:
-    """Drop or fail messages; returns how many."""
+    """Drop or fail messages, and queue their notifications; returns how many."""
     at = micros(now)
     conditions = message_conditions(where)
     sql = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id {LOCK}"  # noqa: S608
@@ -149,6 +150,8 @@ def retire(
         else:
             forget_fromids(tx, [message.fromid])
     retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
+    if told := [notifications[message.id] for message in messages if message.id in notifications]:
+        insert_all(tx, told, drop_file=drop_file)
     insert_events(tx, [event_row(message, event, result, at) for message in messages])
     return len(messages)
 
