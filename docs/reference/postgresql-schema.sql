@@ -175,7 +175,7 @@ CREATE TABLE moxlib_suppression (
     reason text NOT NULL,
     repeats integer NOT NULL,
     evidence text NOT NULL,
-    UNIQUE (account, base_address),
+    UNIQUE (base_address, account),
     PRIMARY KEY (id)
 );
 

@@ -173,7 +173,7 @@ CREATE TABLE moxlib_suppression (
     reason TEXT NOT NULL,
     repeats INTEGER NOT NULL,
     evidence TEXT NOT NULL,
-    UNIQUE (account, base_address)
+    UNIQUE (base_address, account)
 );
 
 CREATE TABLE moxlib_worker (

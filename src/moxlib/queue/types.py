@@ -295,7 +295,7 @@ class NewSubmission:
             notify=recipient.notify,
             orcpt=recipient.orcpt,
             base_address=recipient.base_address,
-            mail_from=recipient.mail_from or self.sender,
+            mail_from=recipient.mail_from,
             fromid=recipient.fromid,
         )
 
@@ -367,7 +367,7 @@ class Message:
     base_address: str = ""
     """What a suppression of its recipient is on; "": it is looked up on none."""
     mail_from: str = ""
-    """What is sent as MAIL FROM: `sender`, or with a fromid in it."""
+    """Its own MAIL FROM, with a fromid; "": `sender`."""
     fromid: str = ""
     """What tells it from all others in bounces; "": nothing."""
 

@@ -47,7 +47,7 @@ CONTENT = """SELECT s.size, c.sha256, c.body, c.file, c.chunks FROM moxlib_conte
 CONTENT_CHUNK = "SELECT data FROM moxlib_chunk WHERE submission = ? AND number = ?"
 CONTENT_FILES = "SELECT file FROM moxlib_content WHERE file IS NOT NULL"
 GET = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
-GET_RETIRED = f"SELECT {RETIRED_COLUMNS} FROM {RETIRED_TABLES} WHERE m.id = ? AND m.hidden = 0"  # noqa: S608 - constants only
+GET_RETIRED = f"SELECT {RETIRED_COLUMNS}, m.hidden FROM {RETIRED_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
 EVENTS = f"SELECT {EVENT_COLUMNS} FROM moxlib_event WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - constants only
 HOLD_RULES = "SELECT id, account, sender_domain, recipient_domain FROM moxlib_hold_rule ORDER BY id"
 
@@ -86,8 +86,8 @@ def get_retired(tx: Tx, id_: int) -> Retired | None:
     """Return a message of the history."""
     if id_ not in INT64:
         return None
-    for row in tx.query(GET_RETIRED, (id_,)):
-        return retired_of(row)
+    for *row, hidden in tx.query(GET_RETIRED, (id_,)):
+        return None if hidden else retired_of(tuple(row))
     return None
 
 

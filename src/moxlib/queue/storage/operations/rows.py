@@ -233,7 +233,7 @@ def message_of(row: Row) -> Message:
         notify=notify,
         orcpt=orcpt,
         base_address=base_address,
-        mail_from=mail_from or sender,
+        mail_from=mail_from,
         fromid=fromid,
     )
 

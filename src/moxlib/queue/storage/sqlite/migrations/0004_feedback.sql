@@ -11,7 +11,7 @@ CREATE TABLE moxlib_suppression (
     reason TEXT NOT NULL,
     repeats INTEGER NOT NULL,
     evidence TEXT NOT NULL,          -- JSON; empty: none
-    UNIQUE (account, base_address)
+    UNIQUE (base_address, account)  -- in this order, as many addresses are looked up at once
 );
 
 -- Empty: queued before there were suppressions, and looked up on none.
