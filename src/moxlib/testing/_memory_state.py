@@ -18,15 +18,14 @@ from moxlib.queue.storage.base import (
     WorkerInfo,
 )
 from moxlib.queue.suppression import (
-    Evidence,
     Failure,
+    Feedback,
     Past,
     Suppression,
     SuppressionPolicy,
-    decide,
     lifted_by,
     past_of,
-    suppress,
+    suppression_by,
 )
 from moxlib.queue.types import (
     AttemptResult,
@@ -41,7 +40,6 @@ from moxlib.queue.types import (
     StoredContent,
     Submission,
 )
-from moxlib.smtp import parse_path
 
 __all__ = ["Destination", "State"]
 
@@ -194,34 +192,33 @@ class State:
         """Return how messages to a base address ended, the latest first."""
         rows = [r for r in self.retired.values() if (r.account, r.base_address) == (account, base_address)]
         latest = sorted(rows, key=lambda r: (r.finished, r.id), reverse=True)
-        return [past_of(r.event, r.results) for r in latest if r.id != but]
+        return [past_of(r.event, r.results, r.feedback) for r in latest if r.id != but]
 
-    def judge(self, message: Message, result: AttemptResult, policy: SuppressionPolicy, now: datetime) -> bool:
-        """Suppress the recipient of a message that failed, if the policy says so; return whether it was done."""
-        failure = Failure.of_attempt(result)
-        decision = decide(policy, failure, self.past(message.account, message.base_address, but=message.id))
-        if decision is None:
-            return False
-        _, earlier = self.suppressions.get((message.account, message.base_address), (0, None))
-        evidence = Evidence.of(
-            failure,
-            failures=decision.failures,
-            message=message.id,
-            attempt=result.attempt,
-            message_id=message.message_id,
-        )
-        made = suppress(
-            decision,
-            account=message.account,
-            address=parse_path(message.recipient),
+    def judge(
+        self,
+        message: Message | Retired,
+        feedback: Feedback,
+        policy: SuppressionPolicy,
+        *,
+        now: datetime,
+        attempt: int | None = None,
+        dsn_message_id: str = "",
+    ) -> bool:
+        """Suppress the recipient of a message for what was seen, if the policy says so; return whether it was done."""
+        key = (message.account, message.base_address)
+        made = suppression_by(
+            feedback,
+            message,
             policy=policy,
+            recent=self.past(*key, but=message.id),
+            earlier=lambda: self.suppressions.get(key, (0, None))[1],
             now=now,
-            evidence=evidence,
-            earlier=earlier,
+            attempt=attempt,
+            dsn_message_id=dsn_message_id,
         )
-        return self.put_suppression(made, now)
+        return made is not None and self.put_suppression(made, now)
 
-    def lift(self, message: Message, policy: SuppressionPolicy, now: datetime) -> None:
+    def lift(self, message: Message | Retired, policy: SuppressionPolicy, now: datetime) -> None:
         """Let a delivery end the suppression of its recipient, where the policy says so."""
         key = (message.account, message.base_address)
         _, there = self.suppressions.get(key, (0, None))
@@ -279,7 +276,9 @@ class State:
         suppressing = False
         if judged and policy is not None:
             if event is EventType.FAILED:
-                suppressing = self.judge(message, result, policy, now)
+                suppressing = self.judge(
+                    message, Failure.of_attempt(result), policy, now=now, attempt=result.attempt
+                )
             elif event is EventType.DELIVERED:
                 self.lift(message, policy, now)
         self.log(event, message, result, now, suppressing=suppressing)
@@ -315,6 +314,7 @@ class State:
             envid=message.envid,
             base_address=message.base_address,
             fromid=message.fromid,
+            feedback=message.feedback,
         )
 
     def match(self, ids: Iterable[int]) -> Matches | None:

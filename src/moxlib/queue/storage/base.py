@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
+from moxlib.queue.feedback import ReceivedFeedback, ReportedStatus
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.content import ContentDirectory, Spool
@@ -24,6 +25,7 @@ from moxlib.queue.types import (
     AttemptResult,
     Event,
     EventType,
+    FeedbackResult,
     HoldRule,
     Message,
     NewSubmission,
@@ -35,14 +37,19 @@ from moxlib.queue.types import (
 
 __all__ = [
     "CLAIM_BODY_MAX",
+    "MAX_FEEDBACK",
     "MAX_MATCHES",
     "Claim",
     "ClaimRequest",
     "ClaimResult",
     "DestinationLimits",
     "GiveBack",
+    "MatchedBy",
     "Matches",
+    "PolicyFor",
     "Quarantine",
+    "RecordedFeedback",
+    "RecordedResult",
     "Retire",
     "Retry",
     "RunBlocking",
@@ -52,6 +59,7 @@ __all__ = [
 ]
 
 MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
+MAX_FEEDBACK: Final = 100  # results kept of one message; servers that say more of it say nothing new
 CLAIM_BODY_MAX = (
     16 * 1024
 )  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
@@ -136,13 +144,44 @@ class ClaimResult:
     """
 
 
+MatchedBy = Literal["", "fromid", "envid", "message-id"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
     """What feedback may be about."""
 
-    by: Literal["", "fromid", "envid", "message-id"] = ""
+    by: MatchedBy = ""
     queued: tuple[Message, ...] = ()
     retired: tuple[Retired, ...] = ()
+    alone: bool = False
+    """What they were found by is of one message, and always was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedResult:
+    """One message, and what was told of it."""
+
+    message: int
+    account: str
+    recipient: str
+    result: FeedbackResult
+    certain: bool
+    """The report names the message's recipient."""
+    recorded: bool
+    """It is new; False: the same report had told it, or there is too much already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedFeedback:
+    """What became of feedback that was handed in."""
+
+    by: MatchedBy = ""
+    """What its messages were found by; "": none was."""
+    recorded: tuple[RecordedResult, ...] = ()
+    """In order of message id."""
+    unmatched: tuple[ReportedStatus, ...] = ()
+    """What it says of recipients that no message was to."""
 
 
 # Settlements: what becomes of a claimed message.
@@ -192,6 +231,9 @@ class Quarantine:
 
 
 Settlement = Retry | Retire | GiveBack | Quarantine
+
+PolicyFor = Callable[[str], SuppressionPolicy]
+"""Given an account, the rules by which its recipients are suppressed."""
 
 T = TypeVar("T")
 
@@ -390,6 +432,17 @@ class Storage(Protocol):
 
         By the first of these that finds any: a fromid, the envelope identifier, the Message-ID. In order of id, at
         most `MAX_MATCHES`: more than one says that the address must decide.
+        """
+        ...
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about, with their events, suppressions and webhooks.
+
+        The messages are matched (`match_feedback`, those of `account` only, if given) and told apart (`attribute`) in
+        the same transaction. What a message was told before by the same report (`digest`) changes nothing; nor does
+        what comes after `MAX_FEEDBACK` of it.
         """
         ...
 

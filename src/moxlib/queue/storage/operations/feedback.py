@@ -76,3 +76,50 @@ def _found(tx: Tx, ids: Sequence[int]) -> Matches | None:
     queued = [message_of(row) for marks, piece in in_lists(ids) for row in tx.query(QUEUED.format(ids=marks), piece)]
     retired = [retired_of(row) for marks, piece in in_lists(ids) for row in tx.query(RETIRED.format(ids=marks), piece)]
     return Matches(queued=tuple(queued), retired=tuple(retired)) if queued or retired else None
+
+
+def record_feedback(
+    tx: Tx,
+    report: ReceivedFeedback,
+    *,
+    account: str | None,
+    policy_for: PolicyFor,
+    plan_for: PlanFor,
+    now: datetime,
+) -> RecordedFeedback:
+    """Add what a report says to the messages it is about."""
+    found = match_feedback(tx, fromids=report.fromids, envid=report.envid, message_id=report.message_id)
+    candidates = [m for m in (*found.queued, *found.retired) if account is None or m.account == account]
+    attribution = attribute(report, candidates, alone=found.alone)
+    told: list[tuple[RecordedResult, Candidate]] = []
+    made: dict[tuple[str, str], Suppression] = {}
+    for about in attribution.about:
+        message, there, table = _locked(tx, about.message)
+        if table == "":
+            continue  # it was forgotten meanwhile
+        policy = policy_for(message.account)
+        known = any(result.digest == report.digest for result in there)
+        new = not known and len(there) < MAX_FEEDBACK
+        suppression = _judged(tx, about, report, policy, now) if new else None
+        key = (message.account, message.base_address)
+        suppressing = suppression is not None and key not in made
+        if suppression is not None and suppressing:
+            made[key] = suppression
+        result = feedback_result(report, about.status, now=now, suppressing=suppressing)
+        if new:
+            tx.execute(APPEND.format(table=table), (dump_feedback((*there, result)), message.id))
+        told.append((recorded_result(about, result, recorded=new), message))
+    put_suppressions(tx, [made[key] for key in sorted(made)], now=now)
+    at = micros(now)
+    insert_events(
+        tx,
+        [
+            event_row(message, one.result.event, one.result, at, suppressing=one.result.suppressing, dsn=True)
+            for one, message in told
+            if one.recorded
+        ],
+        plan_for=plan_for,
+    )
+    return RecordedFeedback(
+        by=found.by if told else "", recorded=tuple([one for one, _ in told]), unmatched=attribution.unmatched
+    )
