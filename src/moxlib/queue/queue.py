@@ -550,7 +550,12 @@ class Queue(SuppressionMethods):
 
     async def _retire(self, where: MessageFilter, event: EventType, text: str) -> int:
         return await self._storage.retire(
-            where, event=event, text=text, now=self._clock.now(), keep=self._config.retentions()
+            where,
+            event=event,
+            text=text,
+            now=self._clock.now(),
+            keep=self._config.retentions(),
+            plan_for=self._config.hook_plan,
         )
 
     # hold rules

@@ -16,9 +16,11 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
+from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.content import ContentDirectory, Spool
+from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.suppression import Past, Suppression, SuppressionPolicy
 from moxlib.queue.types import (
     AttemptResult,
@@ -145,6 +147,8 @@ class Retry:
     next_attempt: datetime
     hold: bool = False
     delayed: bool = False
+    hook: HookPlan | None = None
+    """Where that event is to be sent, in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +164,8 @@ class Retire:
     event: EventType
     keep_until: datetime
     policy: SuppressionPolicy | None = None
+    hook: HookPlan | None = None
+    """Where the event is to be sent, in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,6 +357,15 @@ class Storage(Protocol):
         """Return events with an id over `after`, in order."""
         ...
 
+    async def last_event(self) -> int:
+        """Return the id of the last event in the log; 0 when it is empty."""
+        ...
+
+    @property
+    def hooks(self) -> HookStorage:
+        """The webhooks that are kept here."""
+        ...
+
     # suppressions; by account and base address, which is what at most one of them is on
 
     async def suppression(self, account: str, base_address: str) -> Suppression | None:
@@ -398,11 +413,19 @@ class Storage(Protocol):
         ...
 
     async def retire(
-        self, where: MessageFilter, *, event: EventType, text: str, now: datetime, keep: Mapping[str, timedelta]
+        self,
+        where: MessageFilter,
+        *,
+        event: EventType,
+        text: str,
+        now: datetime,
+        keep: Mapping[str, timedelta],
+        plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
 
-        `keep` gives the retention per account; the key "" is the default. An attempt under way goes on, but its result
+        `keep` gives the retention per account; the key "" is the default. `plan_for` says where the event is to be
+        sent. An attempt under way goes on, but its result
         is lost, as its worker no longer owns the message.
         """
         ...

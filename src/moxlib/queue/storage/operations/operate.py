@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from moxlib.queue.hooks.records import PlanFor
 from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
+from moxlib.queue.storage.operations.hook_look import purge_hooks
+from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.idempotency import purge_keys
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
@@ -126,6 +129,7 @@ def retire(
     text: str,
     now: datetime,
     keep: Mapping[str, timedelta],
+    plan_for: PlanFor,
     drop_file: DropFile,
 ) -> int:
     """Drop or fail messages; returns how many."""
@@ -140,7 +144,11 @@ def retire(
         if until > at:
             kept.append((at, until, event.value, dump_results((*message.results, result)), message.id))
     retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
-    insert_events(tx, [event_row(message, event, result, at) for message in messages])
+    events = [event_row(message, event, result, at) for message in messages]
+    insert_events(tx, events)
+    plans = [plan_for(message.account, event) for message in messages]
+    if any(plans):
+        insert_hooks_of_events(tx, events, plans)
     return len(messages)
 
 
@@ -171,6 +179,7 @@ def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
     tx.executemany(DELETE_SUBMISSION, submissions)
     purged = len(gone) + purge_keys(tx, at, PURGE_BATCH)
     purged += tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
+    purged += purge_hooks(tx, at, PURGE_BATCH)
     if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:
         tx.execute(PRUNE_DESTINATIONS, (at, at))
     return purged

@@ -1,0 +1,2 @@
+-- Placeholder; the number is another's.
+SELECT 1;
