@@ -50,6 +50,12 @@ CREATE TABLE moxlib_event (
     PRIMARY KEY (id)
 );
 
+CREATE TABLE moxlib_fromid (
+    fromid text NOT NULL,
+    message bigint NOT NULL,
+    PRIMARY KEY (fromid)
+);
+
 CREATE TABLE moxlib_hold_rule (
     id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
     account text NOT NULL,
@@ -136,6 +142,8 @@ CREATE TABLE moxlib_message (
     notify text NOT NULL DEFAULT ''::text,
     orcpt text NOT NULL DEFAULT ''::text,
     base_address text NOT NULL DEFAULT ''::text,
+    mail_from text NOT NULL DEFAULT ''::text,
+    fromid text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 
@@ -158,6 +166,9 @@ CREATE TABLE moxlib_retired (
     require_tls text NOT NULL,
     results text NOT NULL,
     base_address text NOT NULL DEFAULT ''::text,
+    fromid text NOT NULL DEFAULT ''::text,
+    hidden integer NOT NULL DEFAULT 0,
+    forget_at bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (id)
 );
 
@@ -216,7 +227,7 @@ CREATE TABLE moxlib_suppression (
     reason text NOT NULL,
     repeats integer NOT NULL,
     evidence text NOT NULL,
-    UNIQUE (account, base_address),
+    UNIQUE (base_address, account),
     PRIMARY KEY (id)
 );
 
@@ -258,13 +269,19 @@ CREATE INDEX moxlib_message_owner ON moxlib_message USING btree (owner) WHERE (o
 
 CREATE INDEX moxlib_retired_base_address ON moxlib_retired USING btree (base_address, finished) WHERE (base_address <> ''::text);
 
-CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until);
+CREATE INDEX moxlib_retired_forget_at ON moxlib_retired USING btree (forget_at);
+
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until) WHERE (hidden = 0);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot USING btree (worker);
 
 CREATE INDEX moxlib_sts_policy_checked ON moxlib_sts_policy USING btree (checked) WHERE (policy_text <> ''::text);
 
 CREATE INDEX moxlib_sts_policy_last_used ON moxlib_sts_policy USING btree (last_used);
+
+CREATE INDEX moxlib_submission_envid ON moxlib_submission USING btree (envid) WHERE (envid <> ''::text);
+
+CREATE INDEX moxlib_submission_message_id ON moxlib_submission USING btree (message_id) WHERE (message_id <> ''::text);
 
 CREATE SEQUENCE moxlib_message_id;
 

@@ -22,13 +22,19 @@ CREATE INDEX moxlib_message_owner ON moxlib_message (owner) WHERE owner IS NOT N
 
 CREATE INDEX moxlib_retired_base_address ON moxlib_retired (base_address, finished) WHERE base_address <> '';
 
-CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until);
+CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
+
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0;
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
 CREATE INDEX moxlib_sts_policy_checked ON moxlib_sts_policy (checked) WHERE policy_text <> '';
 
 CREATE INDEX moxlib_sts_policy_last_used ON moxlib_sts_policy (last_used);
+
+CREATE INDEX moxlib_submission_envid ON moxlib_submission (envid) WHERE envid <> '';
+
+CREATE INDEX moxlib_submission_message_id ON moxlib_submission (message_id) WHERE message_id <> '';
 
 CREATE TABLE moxlib_chunk (
     submission INTEGER NOT NULL,
@@ -64,6 +70,11 @@ CREATE TABLE moxlib_event (
     enhanced TEXT NOT NULL,
     error TEXT NOT NULL
 , class TEXT NOT NULL DEFAULT '', suppressing INTEGER NOT NULL DEFAULT 0, message_id TEXT NOT NULL DEFAULT '', subject TEXT NOT NULL DEFAULT '', extra TEXT NOT NULL DEFAULT '{}', from_id TEXT NOT NULL DEFAULT '', dsn INTEGER NOT NULL DEFAULT 0);
+
+CREATE TABLE moxlib_fromid (
+    fromid TEXT PRIMARY KEY,
+    message INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE moxlib_hold_rule (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -144,7 +155,7 @@ CREATE TABLE moxlib_message (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'
-, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '');
+, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '', mail_from TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_queue (
     id TEXT NOT NULL
@@ -164,7 +175,7 @@ CREATE TABLE moxlib_retired (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL
-, base_address TEXT NOT NULL DEFAULT '');
+, base_address TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', hidden INTEGER NOT NULL DEFAULT 0, forget_at INTEGER NOT NULL DEFAULT 0);
 
 CREATE TABLE moxlib_schema (version INTEGER NOT NULL);
 
@@ -218,7 +229,7 @@ CREATE TABLE moxlib_suppression (
     reason TEXT NOT NULL,
     repeats INTEGER NOT NULL,
     evidence TEXT NOT NULL,
-    UNIQUE (account, base_address)
+    UNIQUE (base_address, account)
 );
 
 CREATE TABLE moxlib_worker (

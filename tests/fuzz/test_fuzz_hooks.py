@@ -1,5 +1,7 @@
 """Any Retry-After is a wait within bounds or none, any answer has a verdict, and any URL is taken or refused."""
 
+import asyncio
+import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -7,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moxlib.errors import InputError
-from moxlib.queue.hooks import MAX_RETRY_AFTER, Disable, HookConfig, Refused, Retry, Success, judge
+from moxlib.queue.hooks import (
+    MAX_RETRY_AFTER,
+    CallResult,
+    Disable,
+    HookCaller,
+    HookConfig,
+    Refused,
+    Retry,
+    Success,
+    judge,
+)
 from moxlib.queue.hooks.retry_after import read_retry_after
 
 times = st.datetimes(min_value=datetime(1900, 1, 1), timezones=st.just(UTC)).map(
@@ -76,3 +88,40 @@ def test_any_url(url: str) -> None:
             assert "@" not in url.partition("://")[2].partition("/")[0].partition("?")[0]
         assert len(text) < 2500
         assert text.isprintable()
+
+
+lines = st.builds(
+    lambda begin, text, times, end: begin + text * times + end,
+    st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 ", b"HTTP/1.0 404 ", b"HTTP/1.1 100 x", b"HTTP/1.1 101 x", b"Content-Length: ",
+         b"Transfer-Encoding: chunked", b"Connection: close", b"Content-Encoding: gzip", b"4", b"", b"X: "]
+    ),
+    st.binary(max_size=8) | st.sampled_from([b"5", b"99", b"200"]),
+    st.sampled_from([0, 0, 1, 1, 3000]),
+    st.sampled_from([b"\r\n", b"\n", b"\r\n\r\n", b""]),
+)  # fmt: skip
+answers = st.lists(lines, max_size=12).map(b"".join)
+
+
+async def answered(octets: bytes) -> CallResult:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(octets)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used, and quicker to make than one with authorities
+    async with server, HookCaller(ssl_context=context) as caller:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        config = HookConfig(url=url, allow_private=True)
+        return await caller.call(config, config.call([(1, b"{}")], attempt=1))
+
+
+@given(answers)
+def test_any_octets_in_answer(octets: bytes) -> None:
+    result = asyncio.run(answered(octets))
+    assert (result.status == 0) <= (result.verdict == Retry())
+    assert (result.error == "") == isinstance(result.verdict, Success)
+    assert len(result.text) <= 512
+    assert len(result.error) < 1000
+    assert result.error.isprintable()

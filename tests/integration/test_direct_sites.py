@@ -29,6 +29,7 @@ from moxlib.queue import (
     Delivery,
     DirectTransport,
     Failed,
+    NullObserver,
     Queue,
     QueueConfig,
     ReplyClass,
@@ -195,7 +196,7 @@ async def test_each_recipient_is_delivered_once_over_two_hosts() -> None:
 # in a queue
 
 
-class Ear:
+class Ear(NullObserver):
     """Hears of TLS."""
 
     def __init__(self) -> None:
@@ -203,18 +204,6 @@ class Ear:
 
     def tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
         self.heard.append((domain, results))
-
-    def submitted(self, *_: object) -> None:
-        pass
-
-    def attempted(self, *_: object) -> None:
-        pass
-
-    def lease_lost(self, *_: object) -> None:
-        pass
-
-    def trouble(self, *_: object) -> None:
-        pass
 
 
 def transport_to(port: int, clock: FakeClock, resolver: MockResolver, **options: Any) -> DirectTransport:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from moxlib.errors import InputError
+from moxlib.queue.fromid import NO_FROMIDS, FromIDConfig
 from moxlib.queue.hooks.config import HookConfig
 from moxlib.queue.hooks.payload import outgoing_event
 from moxlib.queue.hooks.records import HookPlan
@@ -68,6 +69,7 @@ class AccountConfig:
     incoming_webhook: HookConfig | None = None
     """Where messages that come in for it are sent."""
     keep_webhooks: timedelta | None = None
+    fromids: FromIDConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not work."""
@@ -180,6 +182,11 @@ class QueueConfig:
     """The right-hand side of the Message-IDs that are added where one is missing."""
     add_missing_headers: bool = True
     """Add Date and Message-ID where they are missing (RFC 6409 8.2, 8.3)."""
+    keep_feedback: timedelta = timedelta(days=30)
+    """How long after its end a message is known to feedback at least, though its history is kept for less: addresses,
+    identifiers and how its attempts ended."""
+    fromids: FromIDConfig = NO_FROMIDS
+    """Which messages have a MAIL FROM of their own for each recipient, by which bounces are told apart."""
     suppression: SuppressionPolicy = DEFAULT_POLICY
     """When a recipient's failures suppress it, on which address, and for how long."""
     webhook: HookConfig | None = None
@@ -202,15 +209,19 @@ class QueueConfig:
         _check_rates("QueueConfig", self.messages_per_second, self.connections_per_minute)
         if self.inline_content < 0:
             raise InputError("QueueConfig.inline_content must not be negative")
-        if min(self.keep_history, self.keep_events, self.keep_webhooks) < timedelta(0):
-            raise InputError("QueueConfig.keep_history, keep_events and keep_webhooks must not be negative")
-        if self.keep_idempotency_keys <= timedelta(0):
-            raise InputError("QueueConfig.keep_idempotency_keys must be positive")
+        self._check_retention()
         if self.on_unknown not in ("retry", "hold"):
             raise InputError("QueueConfig.on_unknown must be 'retry' or 'hold'")
         if not _host_name(self.hostname):  # it is written into a header
             raise InputError(f"QueueConfig.hostname must be a host name in ASCII form, not {self.hostname!r:.100}")
         self._check_domains()
+
+    def _check_retention(self) -> None:
+        for name in ("keep_history", "keep_events", "keep_webhooks", "keep_feedback"):
+            if getattr(self, name) < timedelta(0):
+                raise InputError(f"QueueConfig.{name} must not be negative")
+        if self.keep_idempotency_keys <= timedelta(0):
+            raise InputError("QueueConfig.keep_idempotency_keys must be positive")
 
     def _check_domains(self) -> None:
         for name, domain in self.domains.items():
@@ -288,6 +299,11 @@ class QueueConfig:
         """Return where a message that came in for an account is to be sent; None: nowhere."""
         hook = self.incoming_webhook_for(account)
         return None if hook is None else HookPlan(url=hook.url, retention=self.webhook_retention(account))
+
+    def fromids_for(self, account: str) -> FromIDConfig:
+        """Return which of an account's messages have fromids."""
+        config = self.accounts.get(account)
+        return self.fromids if config is None or config.fromids is None else config.fromids
 
     def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
         """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.message import Message as EmailMessage
 from email.utils import format_datetime
@@ -29,6 +29,7 @@ from moxlib.queue.config import QueueConfig, as_schedule
 from moxlib.queue.dsn_request import NO_REQUEST, DSNRequest
 from moxlib.queue.errors import InvalidSchedule, InvalidSubmission, MessageTooLarge, TooManyRecipients
 from moxlib.queue.fingerprint import fingerprint, message_digest
+from moxlib.queue.fromid import FromIDForSeveral, InvalidFromID, fromid_of, mail_from
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import is_text
 from moxlib.queue.storage.content import ContentWriter
@@ -37,7 +38,7 @@ from moxlib.queue.types import Idempotency, NewRecipient, NewSubmission, Require
 from moxlib.smtp import Address, parse_address, parse_path
 from moxlib.smtp import Path as SMTPPath
 
-__all__ = ["MessageSource", "Options", "prepare"]
+__all__ = ["Entropy", "MessageSource", "Options", "prepare"]
 
 MessageSource: TypeAlias = "EmailMessage[Any, Any] | bytes | str | os.PathLike[str] | BinaryIO"
 """A message object, its bytes with CRLF line ends, a file's path, or an open binary file."""
@@ -69,6 +70,18 @@ class Options:
     idempotency_key: str | None = None
     dsn: DSNRequest | None = None
     is_report: bool = False
+    login: str | None = None
+    fromid: bool | str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entropy:
+    """Where what nobody may guess comes from."""
+
+    token: Callable[[], str]
+    """Makes the left-hand side of Message-IDs, and envelope identifiers."""
+    octets: Callable[[int], bytes]
+    """Returns so many random octets, for fromids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +102,7 @@ async def prepare(
     config: QueueConfig,
     writer: ContentWriter,
     now: datetime,
-    token: Callable[[], str],
+    random: Entropy,
 ) -> NewSubmission:
     """Check a message and its options, write its content, and return what storage takes.
 
@@ -117,12 +130,12 @@ async def prepare(
             what = type(source).__name__
             raise InvalidSubmission(f"a message is an EmailMessage, bytes, a path or a binary file; {what} is neither")
         taken = await asyncio.to_thread(_take_file, source, given, config, writer)
-        return _submission(options, *taken, config=config, now=now, token=token, digest=None)
+        return _submission(options, *taken, config=config, now=now, random=random, digest=None)
     if len(data) > config.inline_content:
         taken = await asyncio.to_thread(_take_bytes, data, given, config, writer)
     else:
         taken = _take_bytes(data, given, config, writer)
-    return _submission(options, *taken, config=config, now=now, token=token, digest=digest)
+    return _submission(options, *taken, config=config, now=now, random=random, digest=digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +309,10 @@ def _submission(
     *,
     config: QueueConfig,
     now: datetime,
-    token: Callable[[], str],
+    random: Entropy,
     digest: bytes | None,
 ) -> NewSubmission:
-    sender = envelope.sender
+    sender, token = envelope.sender, random.token
     prefix, message_id = b"", header.message_id
     if config.add_missing_headers and not (header.has_date and message_id):
         prefix, message_id = _missing_headers(header, config, now, token)
@@ -310,7 +323,7 @@ def _submission(
         sender_domain=""
         if sender is None
         else str(sender.domain.ascii if isinstance(sender, Address) else sender.host),
-        recipients=envelope.recipients,
+        recipients=_with_fromids(envelope, options, config, random),
         content=content,
         queued=now,
         next_attempt=now if options.not_before is None else max(now, options.not_before),
@@ -331,6 +344,41 @@ def _submission(
     )
 
 
+def _with_fromids(
+    envelope: _Envelope, options: Options, config: QueueConfig, random: Entropy
+) -> tuple[NewRecipient, ...]:
+    """Return the recipients, each with a MAIL FROM of its own where that is wanted.
+
+    Raises:
+        InvalidFromID: it is wanted, and cannot be.
+    """
+    recipients, sender, wanted = envelope.recipients, envelope.sender, options.fromid
+    config_ = config.fromids_for(options.account)
+    if wanted is False or (wanted is None and (options.login is None or not config_.separators)):
+        return recipients
+    if not isinstance(sender, Address):
+        if wanted is None:
+            return recipients
+        raise InvalidFromID("only an address with a domain can have a fromid", "" if sender is None else str(sender))
+    separators = config_.separators_for(sender)
+    if isinstance(wanted, str):
+        if wanted not in fromid_of(sender, separators):
+            raise InvalidFromID("the fromid does not stand in it, behind a separator", str(sender))
+        if len(recipients) > 1:
+            raise FromIDForSeveral(sender=str(sender))
+        return tuple([replace(recipient, mail_from=str(sender), fromid=wanted) for recipient in recipients])
+    login = None if options.login is None else parse_address(options.login)
+    if wanted is None and not config_.applies(login, sender):
+        return recipients
+    made = mail_from(sender, recipients=len(recipients), separators=separators, random=random.octets)
+    return tuple(
+        [
+            replace(recipient, mail_from=str(own.address), fromid=own.fromid)
+            for recipient, own in zip(recipients, made, strict=True)
+        ]
+    )
+
+
 def _idempotency(
     options: Options, envelope: _Envelope, digest: bytes, config: QueueConfig, now: datetime
 ) -> Idempotency | None:
@@ -347,6 +395,8 @@ def _idempotency(
     if dsn != NO_REQUEST or options.is_report:
         wanted = [[recipient.notify, recipient.orcpt] for recipient in envelope.recipients]
         asked += [dsn.ret, dsn.envid, wanted, options.is_report]
+    if options.fromid is not None:
+        asked.append(["fromid", options.fromid])
     found = fingerprint(
         digest,
         sender="" if envelope.sender is None else str(envelope.sender),
@@ -402,6 +452,8 @@ def _check_options(options: Options, config: QueueConfig, now: datetime) -> None
         _check_extra(options.extra)
     if options.require_tls is not None and options.require_tls not in tuple(RequireTLS):
         raise InvalidSubmission(f"require_tls is one of {', '.join(RequireTLS)}, not {options.require_tls!r:.100}")
+    if not isinstance(options.fromid, bool | str | None):
+        raise InvalidSubmission(f"fromid is True, False, None or a text, not {options.fromid!r:.100}")
     if not _is_text(options.account):
         raise InvalidSubmission("the account must be a text, without NUL and lone surrogates")
     if options.transport is not None and not _is_text(options.transport):

@@ -19,7 +19,7 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
-from moxlib.queue.intake import MessageSource, Options, prepare
+from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
@@ -63,6 +63,7 @@ class Queue(SuppressionMethods):
         observer: Observer | None = None,
         random: Random | None = None,
         token: Callable[[], str] | None = None,
+        random_octets: Callable[[int], bytes] | None = None,
     ) -> None:
         self._storage = storage
         self._transports = dict(transports or {})
@@ -70,7 +71,7 @@ class Queue(SuppressionMethods):
         self._clock: Clock = clock or SystemClock()
         self._observer: Observer = observer or NullObserver()
         self._random = random or Random()
-        self._token = token or _random_token
+        self._entropy = Entropy(token=token or _random_token, octets=random_octets or secrets.token_bytes)
         self._workers: set[Worker] = set()
         self._open = False
         for name, transport in self._transports.items():
@@ -88,6 +89,7 @@ class Queue(SuppressionMethods):
         observer: Observer | None = None,
         random: Random | None = None,
         token: Callable[[], str] | None = None,
+        random_octets: Callable[[int], bytes] | None = None,
         transactions: Transactions | None = None,
         schema: str | None = None,
         connections: int | None = None,
@@ -103,7 +105,8 @@ class Queue(SuppressionMethods):
             clock: what the time is taken from.
             observer: hears of submissions and attempts, for metrics.
             random: spreads the waits between attempts.
-            token: makes the left-hand side of Message-IDs that are added.
+            token: makes the left-hand side of Message-IDs that are added, and envelope identifiers.
+            random_octets: makes fromids, as `secrets.token_bytes`, which is the default.
             transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, which
                 is faster in a process that only delivers, and stalls the loop for some milliseconds at a time.
             schema: PostgreSQL's: in which schema of the database the queue lies; "moxlib" by default.
@@ -121,6 +124,7 @@ class Queue(SuppressionMethods):
             observer=observer,
             random=random,
             token=token,
+            random_octets=random_octets,
         )
 
     @property
@@ -175,6 +179,8 @@ class Queue(SuppressionMethods):
         idempotency_key: str | None = None,
         dsn: DSNRequest | None = None,
         is_report: bool = False,
+        login: str | None = None,
+        fromid: bool | str | None = None,
         connection: object | None = None,
     ) -> tuple[Submission, ...]:
         """Put a message into the queue for one or many recipients. When this returns, it is on disk.
@@ -203,6 +209,10 @@ class Queue(SuppressionMethods):
                 message has an envelope identifier, of its own or from here.
             is_report: it is a DMARC or TLS report, of whose own delivery none is made: it does not travel in clear
                 because TLS failed, and the observer hears nothing of its TLS.
+            login: the address that the submitter logged in with: by it, `QueueConfig.fromids` may want fromids.
+            fromid: whether each recipient gets a MAIL FROM of its own, `sender` with a random text behind a separator,
+                by which a bounce says whose it is. None: by `login`. A text: there is one in `sender` already, this
+                one, and one recipient.
             connection: a connection to the queue's own database in whose transaction to do it: `sqlite3.Connection`
                 (used in this thread), `psycopg.Connection`, `psycopg.AsyncConnection`, aiosqlite's, or a session or
                 connection of SQLAlchemy on one of these. Workers see the message after the commit; the observer does
@@ -216,6 +226,7 @@ class Queue(SuppressionMethods):
                 wrong; the text says what and where.
             MessageTooLarge, TooManyRecipients: over the limits of the configuration.
             IdempotencyConflict: another message was submitted under the key.
+            InvalidFromID: the sender can have no fromid; or the one given is used, or for several recipients.
             InvalidConnection: a connection of another kind, to another database, or without a transaction.
             StorageFull, StorageBusy, StorageError: it could not be stored. In all cases nothing was.
             StorageUnavailable: the database server cannot be reached; see there for when it may have been stored.
@@ -234,6 +245,8 @@ class Queue(SuppressionMethods):
             idempotency_key=idempotency_key,
             dsn=dsn,
             is_report=is_report,
+            login=login,
+            fromid=fromid,
             connection=connection,
         )
 
@@ -255,7 +268,7 @@ class Queue(SuppressionMethods):
         place = self._storage.content_place if connection is None else Spool()
         with ContentWriter(place, inline_max=config.inline_content, max_size=config.max_message_size) as writer:
             new = await prepare(
-                message, options, config=config, writer=writer, now=self._clock.now(), token=self._token
+                message, options, config=config, writer=writer, now=self._clock.now(), random=self._entropy
             )
             if connection is not None:
                 return await self._storage.insert_within(connection, new, run=run)
@@ -439,7 +452,7 @@ class Queue(SuppressionMethods):
         )
         config, now = self._config, self._clock.now()
         with ContentWriter(Spool(), inline_max=config.inline_content, max_size=config.max_message_size) as writer:
-            new = await prepare(message, asked, config=config, writer=writer, now=now, token=self._token)
+            new = await prepare(message, asked, config=config, writer=writer, now=now, random=self._entropy)
         rules = await self._storage.hold_rules()
         explained: list[Explanation] = []
         for recipient in new.recipients:
@@ -556,6 +569,7 @@ class Queue(SuppressionMethods):
             now=self._clock.now(),
             keep=self._config.retentions(),
             plan_for=self._config.hook_plan,
+            keep_feedback=self._config.keep_feedback,
         )
 
     # hold rules

@@ -225,6 +225,10 @@ class NewRecipient:
     orcpt: str = ""
     base_address: str = ""
     """What a suppression of it is on; "": it is looked up on none."""
+    mail_from: str = ""
+    """Its own MAIL FROM, with a fromid; "": the submission's sender."""
+    fromid: str = ""
+    """What tells it from all others in bounces; "": nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +237,7 @@ class NewSubmission:
 
     account: str
     sender: str
-    """MAIL FROM; empty for the null reverse-path."""
+    """MAIL FROM, as submitted; empty for the null reverse-path."""
     sender_domain: str
     recipients: tuple[NewRecipient, ...]
     content: StoredContent
@@ -291,6 +295,8 @@ class NewSubmission:
             notify=recipient.notify,
             orcpt=recipient.orcpt,
             base_address=recipient.base_address,
+            mail_from=recipient.mail_from,
+            fromid=recipient.fromid,
         )
 
 
@@ -307,6 +313,8 @@ class Submission:
     """A hold rule matched: no attempt is made before the message is released."""
     suppressed: str = ""
     """Why this recipient is not mailed any more: its message will fail unsent, with event suppressed. "": it is."""
+    fromid: str = ""
+    """What is unique to it in its MAIL FROM, for who reads bounces; "": there is none."""
     repeated: bool = field(default=False, compare=False)
     """An earlier submit with the same idempotency key queued it; this one queued nothing."""
 
@@ -358,6 +366,10 @@ class Message:
     """It is a DMARC or TLS report: never sent without TLS only because TLS failed, and not reported about."""
     base_address: str = ""
     """What a suppression of its recipient is on; "": it is looked up on none."""
+    mail_from: str = ""
+    """Its own MAIL FROM, with a fromid; "": `sender`."""
+    fromid: str = ""
+    """What tells it from all others in bounces; "": nothing."""
 
     def dialed(self, host: str) -> tuple[str, ...]:
         """Return the addresses of a host that earlier attempts dialled, in order."""
@@ -405,6 +417,7 @@ class Retired:
     extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
     envid: str = ""
     base_address: str = ""
+    fromid: str = ""
 
     @property
     def success(self) -> bool:

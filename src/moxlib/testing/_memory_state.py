@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from moxlib.queue import hold
 from moxlib.queue.errors import IdempotencyConflict
+from moxlib.queue.fromid import DuplicateFromID
 from moxlib.queue.hooks.records import HookPlan
 from moxlib.queue.limits import Rate, take
 from moxlib.queue.storage.base import (
@@ -14,6 +15,7 @@ from moxlib.queue.storage.base import (
     ClaimRequest,
     ClaimResult,
     DestinationLimits,
+    Matches,
     WorkerInfo,
 )
 from moxlib.queue.suppression import (
@@ -88,6 +90,12 @@ class State:
     workers: dict[int, WorkerInfo] = field(default_factory=dict)
     destinations: dict[str, Destination] = field(default_factory=dict)
     keys: dict[tuple[str, str], Kept] = field(default_factory=dict)
+    fromids: dict[str, int] = field(default_factory=dict)
+    """The message of each."""
+    hidden: dict[int, datetime] = field(default_factory=dict)
+    """Retired messages that are in no list, and when they are to be forgotten."""
+    forget_at: dict[int, datetime] = field(default_factory=dict)
+    """When a retired message is to be forgotten."""
     suppressions: dict[tuple[str, str], tuple[int, Suppression]] = field(default_factory=dict)
     """With their numbers, by account and base address."""
     hooks: HookState = field(default_factory=HookState)
@@ -137,6 +145,10 @@ class State:
         return tuple(replace(receipt, repeated=True) for receipt in kept.receipts)
 
     def _insert(self, new: NewSubmission) -> tuple[Submission, ...]:
+        given = [recipient.fromid for recipient in new.recipients if recipient.fromid]
+        for number, fromid in enumerate(given):
+            if fromid in self.fromids or fromid in given[:number]:
+                raise DuplicateFromID(sender=fromid)
         base_id = self.next_message
         self.contents[base_id] = new.content
         receipts: list[Submission] = []
@@ -146,6 +158,8 @@ class State:
             message = new.message(recipient, id_=self.next_message, base_id=base_id, hold=held)
             self.next_message += 1
             self.messages[message.id] = message
+            if recipient.fromid:
+                self.fromids[recipient.fromid] = message.id
             self.destinations.setdefault(message.destination, Destination(message.destination))
             self.lower_turn(message)
             why = self.in_force(message, new.queued)
@@ -156,6 +170,7 @@ class State:
                     recipient=message.recipient,
                     hold=message.hold,
                     suppressed="" if why is None else why.explain(new.queued),
+                    fromid=recipient.fromid,
                 )
             )
         return tuple(receipts)
@@ -243,6 +258,7 @@ class State:
             message_id=message.message_id,
             subject=message.subject,
             extra=message.extra,
+            from_id=message.fromid,
         )
         if kind is not EventType.DELIVERED:  # a delivery has no code and no error
             event = replace(
@@ -265,6 +281,7 @@ class State:
         *,
         now: datetime,
         keep_until: datetime,
+        forget_at: datetime | None = None,
         policy: SuppressionPolicy | None = None,
         hook: HookPlan | None = None,
     ) -> None:
@@ -282,8 +299,13 @@ class State:
             elif event is EventType.DELIVERED:
                 self.lift(message, policy, now)
         self.log(event, message, result, now, suppressing=suppressing, hook=hook)
-        if keep_until <= now:
+        forget_at = max(keep_until, forget_at or keep_until)
+        if forget_at <= now:
+            self.fromids.pop(message.fromid, None)
             return
+        self.forget_at[message.id] = forget_at
+        if keep_until <= now:
+            self.hidden[message.id] = forget_at
         self.retired[message.id] = Retired(
             id=message.id,
             base_id=message.base_id,
@@ -308,7 +330,15 @@ class State:
             extra=message.extra,
             envid=message.envid,
             base_address=message.base_address,
+            fromid=message.fromid,
         )
+
+    def match(self, ids: Iterable[int]) -> Matches | None:
+        """Return what there still is of messages; None if nothing."""
+        wanted = sorted(ids)
+        queued = tuple(self.messages[id_] for id_ in wanted if id_ in self.messages)
+        retired = tuple(self.retired[id_] for id_ in wanted if id_ in self.retired)
+        return Matches(queued=queued, retired=retired) if queued or retired else None
 
     # workers
 

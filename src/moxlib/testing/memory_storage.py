@@ -21,6 +21,7 @@ from moxlib.queue.storage.base import (
     ClaimRequest,
     ClaimResult,
     GiveBack,
+    Matches,
     Quarantine,
     Retire,
     Retry,
@@ -170,8 +171,16 @@ class MemoryStorage:
                     state.log(EventType.DELAYED, stored, result, now, hook=settlement.hook)
             case Retire(result=result):
                 event, keep_until = settlement.event, settlement.keep_until
-                policy, hook = settlement.policy, settlement.hook
-                state.retire(stored, result, event, now=now, keep_until=keep_until, policy=policy, hook=hook)
+                state.retire(
+                    stored,
+                    result,
+                    event,
+                    now=now,
+                    keep_until=keep_until,
+                    forget_at=settlement.forget_at,
+                    policy=settlement.policy,
+                    hook=settlement.hook,
+                )
             case GiveBack():
                 before = state.before[stored.id]
                 state.put_back(replace(stored, attempts=before.attempts, last_attempt=before.last_attempt))
@@ -207,7 +216,7 @@ class MemoryStorage:
 
     async def get_retired(self, id_: int) -> Retired | None:
         """Return a message of the history."""
-        return self._state.retired.get(id_)
+        return None if id_ in self._state.hidden else self._state.retired.get(id_)
 
     async def list_messages(
         self, where: MessageFilter, *, sort: Sort, descending: bool, limit: int, after: Cursor | None
@@ -232,12 +241,11 @@ class MemoryStorage:
             Sort.QUEUED: lambda r: r.queued,
             Sort.LAST_ACTIVITY: lambda r: r.finished,
         }
-        rows = [retired for retired in self._state.retired.values() if where.matches(retired)]
-        return page(rows, keys, sort=sort, descending=descending, limit=limit, after=after)
+        return page(self._history(where), keys, sort=sort, descending=descending, limit=limit, after=after)
 
     async def count_retired(self, where: HistoryFilter) -> int:
         """Count messages of the history."""
-        return sum(where.matches(retired) for retired in self._state.retired.values())
+        return len(self._history(where))
 
     async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
         """Return events with an id over `after`, in order."""
@@ -278,6 +286,18 @@ class MemoryStorage:
         """Remove a suppression; False when there was none."""
         return self._state.suppressions.pop((account, base_address), None) is not None
 
+    async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
+        """Return the messages that feedback may be about."""
+        state = self._state
+        known: list[Message | Retired] = [*state.messages.values(), *state.retired.values()]
+        if found := state.match(state.fromids[fromid] for fromid in set(fromids) if fromid in state.fromids):
+            return replace(found, by="fromid")
+        if envid and (found := state.match(m.id for m in known if m.envid == envid)):
+            return replace(found, by="envid")
+        if message_id and (found := state.match(m.id for m in known if m.message_id == message_id)):
+            return replace(found, by="message-id")
+        return Matches()
+
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""
         return tuple(self._state.past(account, base_address)[:limit]) if base_address else ()
@@ -315,6 +335,7 @@ class MemoryStorage:
         text: str,
         now: datetime,
         keep: Mapping[str, timedelta],
+        keep_feedback: timedelta = timedelta(0),
         plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result."""
@@ -323,7 +344,15 @@ class MemoryStorage:
         for message in matching:
             retention = keep.get(message.account, keep.get("", timedelta(0)))
             hook = plan_for(message.account, event)
-            self._state.retire(message, result, event, now=now, keep_until=now + retention, hook=hook)
+            self._state.retire(
+                message,
+                result,
+                event,
+                now=now,
+                keep_until=now + retention,
+                forget_at=now + keep_feedback,
+                hook=hook,
+            )
         return len(matching)
 
     async def hold_rules(self) -> tuple[HoldRule, ...]:
@@ -353,19 +382,29 @@ class MemoryStorage:
     async def purge(self, *, now: datetime, events_before: datetime) -> int:
         """Delete history past its `keep_until` and events before a time, a bounded number a call; return how many."""
         state = self._state
-        retired = sorted((r for r in state.retired.values() if r.keep_until <= now), key=lambda r: (r.keep_until, r.id))
+        over = sorted((r for r in state.retired.values() if r.keep_until <= now), key=lambda r: (r.keep_until, r.id))
+        retired = [r for r in over if state.forget_at[r.id] <= now]
+        hide = [r for r in over if state.forget_at[r.id] > now and r.id not in state.hidden][:PURGE_MAX]
         events = [event for event in state.events if event.at < events_before]
         keys = [place for place, kept in state.keys.items() if kept.idempotency.keep_until <= now]
         for row in retired[:PURGE_MAX]:
-            del state.retired[row.id]
+            del state.retired[row.id], state.forget_at[row.id]
+            state.hidden.pop(row.id, None)
+            state.fromids.pop(row.fromid, None)
+        for row in hide:
+            state.hidden[row.id] = state.forget_at[row.id]
         for event in events[:PURGE_MAX]:
             state.events.remove(event)
         for place in keys[:PURGE_MAX]:
             del state.keys[place]
-        purged = len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
+        purged = len(hide) + len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
         return purged + state.hooks.purge(now, PURGE_MAX)
 
     # inside
+
+    def _history(self, where: HistoryFilter) -> list[Retired]:
+        shown = [r for r in self._state.retired.values() if r.id not in self._state.hidden]
+        return [retired for retired in shown if where.matches(retired)]
 
     def _matching(self, where: MessageFilter) -> list[Message]:
         return [message for message in self._state.messages.values() if where.matches(message)]

@@ -138,9 +138,8 @@ def receive(
     if authorization is not None and not _equal(found.get("authorization", ""), authorization):
         raise InvalidAuthorization("the Authorization header is not the one agreed upon")
     if keys:
-        _check_signature(found, body, keys)
+        ids = _check_signature(found, body, keys)
         _check_timestamp(found, datetime.now(UTC) if now is None else now, tolerance)
-        ids = _ids(found, "webhook-id")
     else:
         ids = _ids(found, "x-mox-webhook-id")
     attempt = _value(found, "x-mox-webhook-attempt")
@@ -199,11 +198,12 @@ def _ids(found: Mapping[str, str], name: str) -> list[int]:
     return ids
 
 
-def _check_signature(found: Mapping[str, str], body: bytes, secrets: Sequence[Secret]) -> None:
-    """Check that one of the signatures is by one of the secrets; as long as it takes, whichever it is."""
+def _check_signature(found: Mapping[str, str], body: bytes, secrets: Sequence[Secret]) -> list[int]:
+    """Check that one of the signatures is by one of the secrets, in the same time whichever it is; return the ids."""
     if "webhook-signature" not in found:
         raise InvalidSignature("it is not signed")
-    id_, timestamp = _value(found, "webhook-id"), _value(found, "webhook-timestamp")
+    ids = _ids(found, "webhook-id")
+    timestamp = _value(found, "webhook-timestamp")
     if not _timestamp(timestamp) or int(timestamp) > _LATEST:
         raise InvalidHeaders("webhook-timestamp", "it is no number of seconds")
     given = found["webhook-signature"].split(" ")
@@ -212,11 +212,12 @@ def _check_signature(found: Mapping[str, str], body: bytes, secrets: Sequence[Se
     octets = [signature.encode("utf-8", "surrogatepass") for signature in given]
     valid = False
     for secret in secrets:
-        expected = secret.sign(id_, timestamp, body).encode()
+        expected = secret.sign(found["webhook-id"], timestamp, body).encode()
         for signature in octets:
             valid |= hmac.compare_digest(expected, signature)
     if not valid:
         raise InvalidSignature("no signature is by one of the secrets")
+    return ids
 
 
 def _check_timestamp(found: Mapping[str, str], now: datetime, tolerance: timedelta) -> None:

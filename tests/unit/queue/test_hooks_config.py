@@ -42,7 +42,7 @@ def test_secrets_do_not_show() -> None:
         "http://[2a00:1450::5]:8080/?x",
         "https://localhost.example/",
         "https://1.example/",
-        "https://" + "a" * 253 + "/" + "b" * 1700,
+        "https://" + ".".join(["a" * 63] * 3) + ".example/" + "b" * 1800,
     ],
 )
 def test_urls_that_are_taken(url: str) -> None:
@@ -82,6 +82,7 @@ def test_urls_that_are_taken(url: str) -> None:
         "http://[fe80::1%25eth0]/",
         "http://[1.2.3.4]/",
         "http://[:::]/",
+        "http://" + "a" * 64 + ".example/",
         "http://./",
         "http://../",
         "http://.example/",

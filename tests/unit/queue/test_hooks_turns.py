@@ -121,10 +121,10 @@ async def test_the_first_in_line_may_be_let_in_with_fewer_and_gives_way_when_it_
 async def test_a_line_that_was_forgotten_does_not_take_the_next_one_with_it() -> None:
     there = Visitors()
     await there.come("ab", 1)
-    there.tasks["b"].cancel()
-    there.leave["a"].set()
     there.leave["c"] = asyncio.Event()
-    there.tasks["c"] = asyncio.create_task(there.visit("c", 1, URL))
+    there.leave["a"].set()  # first a goes, and with it the line;
+    there.tasks["c"] = asyncio.create_task(there.visit("c", 1, URL))  # then c comes, to a new one;
+    there.tasks["b"].cancel()  # and then b hears that it is not to wait in the old one
     await settle()
     await there.come("d", 1)
     assert there.now == "c"

@@ -82,9 +82,18 @@ def test_stored_names_do_not_change() -> None:
         "unknown",
         "interrupted",
         "canceled",
+        "suppressed",
         "quarantined",
     }
-    assert {event.value for event in EventType} == {"delivered", "delayed", "failed", "canceled", "quarantined"}
+    assert {event.value for event in EventType} == {
+        "delivered",
+        "delayed",
+        "failed",
+        "suppressed",
+        "canceled",
+        "quarantined",
+        "webhook_disabled",
+    }
 
 
 def test_an_event_without_a_code_has_none() -> None:

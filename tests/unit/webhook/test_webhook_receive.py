@@ -99,6 +99,12 @@ def test_headers_come_in_any_form_that_frameworks_have() -> None:
         assert receive(headers, BODY, secrets=[SECRET], now=NOW).id == 12
 
 
+def test_ids_that_cannot_be_signed_are_refused() -> None:
+    for id_ in ("msg_\ud800", "\ud800"):
+        with pytest.raises(InvalidHeaders):
+            take(SIGNED | {"webhook-id": id_})
+
+
 def test_what_is_not_signed_is_refused() -> None:
     with pytest.raises(InvalidSignature):
         take(call_headers(CALL, now=NOW))

@@ -10,7 +10,7 @@ from typing import Final
 
 from moxlib.errors import RemoteError
 
-__all__ = ["AddressRefused", "why_refused"]
+__all__ = ["AddressRefused", "check_address", "why_refused"]
 
 _IPV4: Final = tuple(
     (IPv4Network(network), what)

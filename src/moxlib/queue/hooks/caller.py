@@ -15,7 +15,8 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from moxlib._clock import Clock, SystemClock
-from moxlib._http import AddressResolver, adapt_resolver, need_aiohttp, verified_context
+from moxlib._http import adapt_resolver, need_aiohttp, verified_context
+from moxlib.dns import Resolver
 from moxlib.errors import StateError
 from moxlib.queue.hooks.addresses import check_address
 from moxlib.queue.hooks.config import HookConfig
@@ -89,7 +90,7 @@ class HookCaller:
         self,
         *,
         clock: Clock | None = None,
-        resolver: AddressResolver | None = None,
+        resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
         user_agent: str = USER_AGENT,
     ) -> None:
@@ -222,9 +223,7 @@ def _text(kept: bytearray) -> str:
     return "".join([c if c.isprintable() or c in "\t\r\n" else "\ufffd" for c in text])
 
 
-def _open_session(
-    resolver: AddressResolver | None, context: ssl.SSLContext, *, guarded: bool
-) -> "aiohttp.ClientSession":
+def _open_session(resolver: Resolver | None, context: ssl.SSLContext, *, guarded: bool) -> "aiohttp.ClientSession":
     """Return a session that keeps connections; it has no time-outs, and calls are bounded from outside."""
     import aiohttp  # noqa: PLC0415 - of the extra `http`
 

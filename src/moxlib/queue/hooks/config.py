@@ -7,6 +7,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal
 
+from moxlib.dns import MAX_LABEL
 from moxlib.errors import InputError
 from moxlib.queue.hooks.addresses import why_refused
 from moxlib.queue.hooks.verdict import HOOK_SCHEDULE
@@ -25,7 +26,7 @@ MAX_AT_ONCE: Final = 100  # to one endpoint; more is a mistake, or an attack on 
 
 # RFC 3986, without user information (a password would be in every log) and fragment, and with names and addresses in
 # ASCII only: what every parser of URLs reads alike.
-_CHARACTERS: Final = r"A-Za-z0-9\-._~!$&'()*+,;=:@/"
+_CHARACTERS: Final = r"A-Za-z0-9\-._~!$&'*+,;=:@/()"
 _url = re.compile(
     r"(?i:https?)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
     rf"(?:/(?:[{_CHARACTERS}]|%[0-9A-Fa-f]{{2}})*)?(?:\?(?:[{_CHARACTERS}?]|%[0-9A-Fa-f]{{2}})*)?"
@@ -136,8 +137,8 @@ def _literal(url: str, host: str) -> IPv4Address | IPv6Address | None:
             return IPv4Address(host)
     except ValueError:
         raise _invalid(url, "its host is no IP address in the usual form") from None
-    if not host.replace(".", "") or ".." in host or host.startswith("."):
-        raise _invalid(url, "its host has an empty label")
+    if not all(0 < len(label) <= MAX_LABEL for label in host.split(".")):
+        raise _invalid(url, "its host has an empty label, or one that is too long")
     return None
 
 

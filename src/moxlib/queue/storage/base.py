@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
 from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
@@ -37,11 +37,13 @@ from moxlib.queue.types import (
 
 __all__ = [
     "CLAIM_BODY_MAX",
+    "MAX_MATCHES",
     "Claim",
     "ClaimRequest",
     "ClaimResult",
     "DestinationLimits",
     "GiveBack",
+    "Matches",
     "Quarantine",
     "Retire",
     "Retry",
@@ -51,6 +53,7 @@ __all__ = [
     "WorkerInfo",
 ]
 
+MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
 CLAIM_BODY_MAX = (
     16 * 1024
 )  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
@@ -135,6 +138,15 @@ class ClaimResult:
     """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """What feedback may be about."""
+
+    by: Literal["", "fromid", "envid", "message-id"] = ""
+    queued: tuple[Message, ...] = ()
+    retired: tuple[Retired, ...] = ()
+
+
 # Settlements: what becomes of a claimed message.
 
 
@@ -166,6 +178,8 @@ class Retire:
     policy: SuppressionPolicy | None = None
     hook: HookPlan | None = None
     """Where the event is to be sent, in the same transaction."""
+    forget_at: datetime | None = None
+    """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +400,14 @@ class Storage(Protocol):
         """Remove a suppression; False when there was none."""
         ...
 
+    async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
+        """Return the messages, queued or retired, hidden ones too, that feedback may be about.
+
+        By the first of these that finds any: a fromid, the envelope identifier, the Message-ID. In order of id, at
+        most `MAX_MATCHES`: more than one says that the address must decide.
+        """
+        ...
+
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how an account's messages to a base address ended, the latest first, as far as that is known."""
         ...
@@ -420,13 +442,14 @@ class Storage(Protocol):
         text: str,
         now: datetime,
         keep: Mapping[str, timedelta],
+        keep_feedback: timedelta = timedelta(0),
         plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
 
-        `keep` gives the retention per account; the key "" is the default. `plan_for` says where the event is to be
-        sent. An attempt under way goes on, but its result
-        is lost, as its worker no longer owns the message.
+        `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`.
+        `plan_for` says where the event is to be sent. An attempt under way goes on, but its result is lost, as its
+        worker no longer owns the message.
         """
         ...
 
@@ -443,5 +466,8 @@ class Storage(Protocol):
         ...
 
     async def purge(self, *, now: datetime, events_before: datetime) -> int:
-        """Delete history past its `keep_until` and events before a time, a bounded number a call; return how many."""
+        """Hide history past its `keep_until`, and delete what is to be forgotten and events before a time.
+
+        A bounded number of each a call; return how many.
+        """
         ...

@@ -10,12 +10,13 @@ from moxlib.mtasts import CachedPolicy, PolicyCache
 from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
-from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Settlement, WorkerInfo
+from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Matches, Settlement, WorkerInfo
 from moxlib.queue.storage.content import chunks
 from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.storage.operations import (
     claim,
     destination,
+    feedback,
     hooks,
     look,
     operate,
@@ -184,6 +185,10 @@ class OperationStorage(ABC):
         """Remove a suppression."""
         return await self._write(partial(suppression.remove_suppression, account=account, base_address=base_address))
 
+    async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
+        """Return the messages that feedback may be about."""
+        return await self._read(partial(feedback.match_feedback, fromids=fromids, envid=envid, message_id=message_id))
+
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""
         return await self._read(partial(suppression.past, account=account, base_address=base_address, limit=limit))
@@ -218,11 +223,23 @@ class OperationStorage(ABC):
         text: str,
         now: datetime,
         keep: Mapping[str, timedelta],
+        keep_feedback: timedelta = timedelta(0),
         plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop or fail messages."""
-        retiring = partial(operate.retire, where=where, event=event, text=text, now=now, keep=keep, plan_for=plan_for)
-        return await self._write(partial(retiring, drop_file=self._drop_file))
+        return await self._write(
+            partial(
+                operate.retire,
+                where=where,
+                event=event,
+                text=text,
+                now=now,
+                keep=keep,
+                keep_feedback=keep_feedback,
+                plan_for=plan_for,
+                drop_file=self._drop_file,
+            )
+        )
 
     async def hold_rules(self) -> tuple[HoldRule, ...]:
         """Return the hold rules."""

@@ -190,6 +190,7 @@ def _retire(
         result=result,
         event=event,
         keep_until=now + config.retention(account),
+        forget_at=now + config.keep_feedback,
         policy=config.suppression_for(account),
         hook=config.hook_plan(account, event),
     )

@@ -96,12 +96,21 @@ def group_claims(claims: Iterable[Claim]) -> dict[str, list[tuple[Claim, ...]]]:
     """Return deliveries by destination, in order: recipients that can share a transaction are together.
 
     They share when they are of one submission and alike in destination, domain, attempts, require-TLS, transport and
-    sender.
+    MAIL FROM.
     """
     groups: dict[tuple[object, ...], list[Claim]] = {}
     for claim in claims:
         m = claim.message
-        key = (m.destination, m.base_id, m.attempts, m.recipient_domain, m.require_tls, m.transport, m.sender)
+        key = (
+            m.destination,
+            m.base_id,
+            m.attempts,
+            m.recipient_domain,
+            m.require_tls,
+            m.transport,
+            m.sender,
+            m.mail_from,
+        )
         groups.setdefault(key, []).append(claim)
     deliveries: dict[str, list[tuple[Claim, ...]]] = {}
     for group in groups.values():

@@ -85,8 +85,15 @@ def _check(fingerprint: bytes, wanted: Idempotency) -> None:
 
 
 def _dump(receipts: Receipts) -> str:
-    given = [[r.recipient, int(r.hold), *([r.suppressed] if r.suppressed else [])] for r in receipts]
+    given = [[r.recipient, int(r.hold), *_more(r)] for r in receipts]
     return json.dumps([receipts[0].base_id, *given], ensure_ascii=False)
+
+
+def _more(receipt: Submission) -> tuple[dict[str, str], ...]:
+    """Return what not every receipt has, by name; nothing, where there is none of it."""
+    more = {"suppressed": receipt.suppressed, "fromid": receipt.fromid}
+    given = {name: value for name, value in more.items() if value}
+    return (given,) if given else ()
 
 
 def _load(text: str) -> Receipts:
@@ -97,8 +104,8 @@ def _load(text: str) -> Receipts:
             base_id=base_id,
             recipient=recipient,
             hold=bool(hold),
-            suppressed=suppressed[0] if suppressed else "",
             repeated=True,
+            **(more[0] if more else {}),
         )
-        for id_, (recipient, hold, *suppressed) in enumerate(given, base_id)
+        for id_, (recipient, hold, *more) in enumerate(given, base_id)
     )

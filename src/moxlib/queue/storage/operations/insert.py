@@ -5,6 +5,7 @@ from functools import partial
 
 from moxlib.queue import hold
 from moxlib.queue.storage.operations.destination import lower_turns
+from moxlib.queue.storage.operations.feedback import claim_fromids
 from moxlib.queue.storage.operations.idempotency import Receipts, again, remember, reserve
 from moxlib.queue.storage.operations.look import HOLD_RULES
 from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micros
@@ -56,6 +57,8 @@ MESSAGE = (
         "notify",
         "orcpt",
         "base_address",
+        "mail_from",
+        "fromid",
     ],
 )
 CONTENT_CHUNK = "INSERT INTO moxlib_chunk (submission, number, data) VALUES (?, ?, ?)"
@@ -99,6 +102,7 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
     contents: list[Row] = []
     messages: list[Row] = []
     receipts: list[Receipts] = []
+    fromids: list[tuple[str, int]] = []
     for new in submissions:
         base_id = next_id
         rows.append(_submission_row(base_id, new))
@@ -126,8 +130,12 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
                     recipient.notify,
                     recipient.orcpt,
                     recipient.base_address,
+                    recipient.mail_from,
+                    recipient.fromid,
                 )
             )
+            if recipient.fromid:
+                fromids.append((recipient.fromid, next_id))
             why = suppressed.get((new.account, recipient.base_address)) if suppressed else None
             given.append(
                 Submission(
@@ -136,6 +144,7 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
                     recipient=recipient.address,
                     hold=held,
                     suppressed="" if why is None else why.explain(new.queued),
+                    fromid=recipient.fromid,
                 )
             )
             next_id += 1
@@ -146,6 +155,7 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
         for row in _chunk_rows(base_id, new):  # one by one: all together they may not fit into memory
             tx.execute(CONTENT_CHUNK, row)
     tx.insert_rows(*MESSAGE, messages)
+    claim_fromids(tx, fromids)
     lower_turns(tx, turns)
     return receipts
 

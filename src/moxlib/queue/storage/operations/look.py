@@ -48,7 +48,7 @@ CONTENT = """SELECT s.size, c.sha256, c.body, c.file, c.chunks FROM moxlib_conte
 CONTENT_CHUNK = "SELECT data FROM moxlib_chunk WHERE submission = ? AND number = ?"
 CONTENT_FILES = "SELECT file FROM moxlib_content WHERE file IS NOT NULL"
 GET = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
-GET_RETIRED = f"SELECT {RETIRED_COLUMNS} FROM {RETIRED_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
+GET_RETIRED = f"SELECT {RETIRED_COLUMNS}, m.hidden FROM {RETIRED_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
 EVENTS = f"SELECT {EVENT_COLUMNS} FROM moxlib_event WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - constants only
 HOLD_RULES = "SELECT id, account, sender_domain, recipient_domain FROM moxlib_hold_rule ORDER BY id"
 
@@ -87,8 +87,8 @@ def get_retired(tx: Tx, id_: int) -> Retired | None:
     """Return a message of the history."""
     if id_ not in INT64:
         return None
-    for row in tx.query(GET_RETIRED, (id_,)):
-        return retired_of(row)
+    for *row, hidden in tx.query(GET_RETIRED, (id_,)):
+        return None if hidden else retired_of(tuple(row))
     return None
 
 
@@ -105,7 +105,9 @@ def list_messages(
 
 def count_messages(tx: Tx, where: MessageFilter) -> int:
     """Count queued messages."""
-    return _count(tx, "moxlib_message", MESSAGE_TABLES, message_conditions(where))
+    conditions = message_conditions(where)
+    # A table alone is counted in its smallest index.
+    return _count(tx, MESSAGE_TABLES if conditions.clauses else "moxlib_message m", conditions)
 
 
 def list_retired(
@@ -121,11 +123,11 @@ def list_retired(
 
 def count_retired(tx: Tx, where: HistoryFilter) -> int:
     """Count messages of the history."""
-    return _count(tx, "moxlib_retired", RETIRED_TABLES, retired_conditions(where))
+    conditions = retired_conditions(where)
+    return _count(tx, RETIRED_TABLES if len(conditions.clauses) > 1 else "moxlib_retired m", conditions)
 
 
-def _count(tx: Tx, table: str, joined: str, conditions: Conditions) -> int:
-    tables = joined if conditions.clauses else table  # a table alone is counted in its smallest index
+def _count(tx: Tx, tables: str, conditions: Conditions) -> int:
     rows = tx.query(f"SELECT count(*) FROM {tables} WHERE {conditions.sql}", conditions.params)  # noqa: S608
     count: int = rows[0][0]
     return count

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 from moxlib.queue.hooks.records import PlanFor
 from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
+from moxlib.queue.storage.operations.feedback import forget_fromids
 from moxlib.queue.storage.operations.hook_look import purge_hooks
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.idempotency import purge_keys
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
     MESSAGE_TABLES,
-    dump_results,
     hold_rule_of,
     message_of,
     micros,
@@ -21,6 +21,7 @@ from moxlib.queue.storage.operations.settle import (
     DELETE_SUBMISSION,
     DropFile,
     event_row,
+    history_row,
     insert_events,
     lock_submissions,
     retire_rows,
@@ -53,8 +54,12 @@ HOLD_MATCHING = """UPDATE moxlib_message SET hold = 1 WHERE id IN
         WHERE m.hold = 0 AND (? = '' OR m.recipient_domain = ?) AND (? = '' OR s.account = ?)
         AND (? = '' OR s.sender_domain = ?) ORDER BY m.id /*pg FOR UPDATE OF m */)"""
 PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
-    (SELECT id FROM moxlib_retired WHERE keep_until <= ? ORDER BY keep_until LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)
-    RETURNING submission"""
+    (SELECT id FROM moxlib_retired WHERE forget_at <= ? ORDER BY forget_at LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)
+    RETURNING submission, fromid"""
+HIDE_RETIRED = """UPDATE moxlib_retired SET hidden = 1 WHERE id IN
+    (SELECT id FROM moxlib_retired WHERE hidden = 0 AND keep_until <= ? AND forget_at > ?
+        ORDER BY keep_until LIMIT ?
+        /*pg FOR UPDATE SKIP LOCKED */)"""
 # The log is in order of time, and needs no index for it.
 PURGE_EVENTS = """DELETE FROM moxlib_event WHERE at < ? AND id IN
     (SELECT id FROM moxlib_event ORDER BY id LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)"""
@@ -129,6 +134,7 @@ def retire(
     text: str,
     now: datetime,
     keep: Mapping[str, timedelta],
+    keep_feedback: timedelta = timedelta(0),
     plan_for: PlanFor,
     drop_file: DropFile,
 ) -> int:
@@ -140,9 +146,12 @@ def retire(
     result = AttemptResult(attempt=0, kind=ResultKind.CANCELED, started=now, text=text)
     kept = []
     for message in messages:
-        until = micros(now + keep.get(message.account, keep.get("", timedelta(0))))
-        if until > at:
-            kept.append((at, until, event.value, dump_results((*message.results, result)), message.id))
+        keep_until = now + keep.get(message.account, keep.get("", timedelta(0)))
+        row = history_row(message, result, event, at=at, keep_until=keep_until, forget_at=now + keep_feedback)
+        if row is not None:
+            kept.append(row)
+        else:
+            forget_fromids(tx, [message.fromid])
     retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
     events = [event_row(message, event, result, at) for message in messages]
     insert_events(tx, events)
@@ -171,13 +180,15 @@ def remove_hold_rule(tx: Tx, rule_id: int) -> bool:
 
 
 def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
-    """Delete history and events that are past their time, a batch a call; returns how many."""
+    """Hide history, and delete history and events, that are past their time, a batch a call; returns how many."""
     at = micros(now)
     gone = tx.query(PURGE_RETIRED, (at, PURGE_BATCH))
-    submissions = sorted(set(gone))
+    forget_fromids(tx, [fromid for _, fromid in gone])
+    submissions = sorted({(submission,) for submission, _ in gone})
     lock_submissions(tx, [id_ for (id_,) in submissions])
     tx.executemany(DELETE_SUBMISSION, submissions)
     purged = len(gone) + purge_keys(tx, at, PURGE_BATCH)
+    purged += tx.execute(HIDE_RETIRED, (at, at, PURGE_BATCH))
     purged += tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
     purged += purge_hooks(tx, at, PURGE_BATCH)
     if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:

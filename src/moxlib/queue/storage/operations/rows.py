@@ -155,7 +155,8 @@ MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m
     m.destination, s.queued, m.hold, m.attempts, m.max_attempts, m.next_attempt,
     coalesce(m.claimed_at, m.last_attempt), m.owner, m.results, s.size, s.message_id, s.subject, s.prefix,
     s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule, m.quarantine, s.extra, s.envid, s.ret,
-    s.is_report, m.notify, m.orcpt, m.base_address"""
+    s.is_report, m.notify, m.orcpt, m.base_address, m.mail_from,
+    m.fromid"""
 
 
 @_of_sound_rows
@@ -195,6 +196,8 @@ def message_of(row: Row) -> Message:
         notify,
         orcpt,
         base_address,
+        mail_from,
+        fromid,
     ) = row
     return Message(
         id=id_,
@@ -230,6 +233,8 @@ def message_of(row: Row) -> Message:
         notify=notify,
         orcpt=orcpt,
         base_address=base_address,
+        mail_from=mail_from,
+        fromid=fromid,
     )
 
 
@@ -237,7 +242,7 @@ RETIRED_TABLES = "moxlib_retired m JOIN moxlib_submission s ON s.id = m.submissi
 
 RETIRED_COLUMNS = """m.id, m.submission, s.account, s.sender, m.recipient, m.destination, s.queued, m.finished,
     m.keep_until, m.event, m.attempts, m.max_attempts, m.last_attempt, m.results, s.size, s.message_id, s.subject,
-    m.require_tls, m.transport, s.schedule, s.extra, s.envid, m.base_address"""
+    m.require_tls, m.transport, s.schedule, s.extra, s.envid, m.base_address, m.fromid"""
 
 
 @_of_sound_rows
@@ -267,6 +272,7 @@ def retired_of(row: Row) -> Retired:
         extra,
         envid,
         base_address,
+        fromid,
     ) = row
     return Retired(
         id=id_,
@@ -292,6 +298,7 @@ def retired_of(row: Row) -> Retired:
         extra=_load_extra(extra),
         envid=envid,
         base_address=base_address,
+        fromid=fromid,
     )
 
 

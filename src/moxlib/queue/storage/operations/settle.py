@@ -9,6 +9,7 @@ from functools import partial
 
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
+from moxlib.queue.storage.operations.feedback import forget_fromids
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
 from moxlib.queue.storage.operations.suppression import judge_recipients
@@ -25,10 +26,10 @@ RETRY = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, cl
 GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1 WHERE id = ?"
 QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, hold = 1,
     quarantine = ?, results = ? WHERE id = ?"""
-RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, event, attempts,
-        max_attempts, last_attempt, transport, require_tls, results, base_address)
-    SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, m.attempts, m.max_attempts,
-        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address
+RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, forget_at, hidden,
+        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid)
+    SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, ?, ?, m.attempts, m.max_attempts,
+        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address, m.fromid
     FROM moxlib_message m WHERE m.id = ?"""
 DELETE_MESSAGES = "DELETE FROM moxlib_message WHERE id IN ({ids})"
 # Of two transactions that retire the last two messages of a submission, the second must see what the first deleted.
@@ -117,7 +118,7 @@ def event_row(
 ) -> EventRow:
     """Return the event of a message's attempt; a delivery has no code and no error."""
     account, recipient = message.account, message.recipient
-    about = (message.message_id, message.subject, dump_extra(message.extra), "", 0)
+    about = (message.message_id, message.subject, dump_extra(message.extra), message.fromid, 0)
     if type_ is EventType.DELIVERED:
         return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0, *about)
     class_ = result.reply_class.value if result.reply_class is not None else ""
@@ -140,11 +141,32 @@ def _retire(tx: Tx, settlements: Sequence[Retire], at: int, drop_file: DropFile)
     if not settlements:
         return
     kept: list[Row] = []
+    gone: list[str] = []
     for s in settlements:
-        until = micros(s.keep_until)
-        if until > at:
-            kept.append((at, until, s.event.value, dump_results((*s.message.results, s.result)), s.message.id))
+        row = history_row(s.message, s.result, s.event, at=at, keep_until=s.keep_until, forget_at=s.forget_at)
+        if row is not None:
+            kept.append(row)
+        elif s.message.fromid:
+            gone.append(s.message.fromid)
     retire_rows(tx, kept, [(s.message.id, s.message.base_id) for s in settlements], drop_file)
+    forget_fromids(tx, gone)
+
+
+def history_row(
+    message: Message,
+    result: AttemptResult,
+    event: EventType,
+    *,
+    at: int,
+    keep_until: datetime,
+    forget_at: datetime | None,
+) -> Row | None:
+    """Return what goes into the history of a message; None if nothing is to be known of it any more."""
+    until = micros(keep_until)
+    forget = until if forget_at is None else max(until, micros(forget_at))
+    if forget <= at:
+        return None
+    return (at, until, forget, int(until <= at), event.value, dump_results((*message.results, result)), message.id)
 
 
 def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], drop_file: DropFile) -> None:
@@ -152,7 +174,7 @@ def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], dr
 
     Args:
         tx: the transaction.
-        kept: what goes into the history: (finished, keep until, event, results, message id).
+        kept: what goes into the history, by `history_row`.
         gone: (message id, submission id) of all that leave the queue.
         drop_file: removes a content file; called only once this is durable.
     """

@@ -47,7 +47,7 @@ LIST_ACCOUNT = f"""SELECT id, {COLUMNS} FROM moxlib_suppression
     WHERE account = ? AND id > ? ORDER BY id LIMIT ?"""  # noqa: S608 - constants only
 # What has expired gives way, with its place in the list.
 PUT = f"""INSERT INTO moxlib_suppression ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (account, base_address) DO UPDATE SET original_address = excluded.original_address,
+    ON CONFLICT (base_address, account) DO UPDATE SET original_address = excluded.original_address,
         since = excluded.since, expires = excluded.expires, cause = excluded.cause, reason = excluded.reason,
         repeats = excluded.repeats, evidence = excluded.evidence
     WHERE moxlib_suppression.expires IS NOT NULL AND moxlib_suppression.expires <= ?"""  # noqa: S608 - constants only

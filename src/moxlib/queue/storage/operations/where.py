@@ -69,8 +69,9 @@ def message_conditions(where: MessageFilter) -> Conditions:
 
 
 def retired_conditions(where: HistoryFilter) -> Conditions:
-    """Return the conditions of a filter on `RETIRED_TABLES`."""
+    """Return the conditions of a filter on `RETIRED_TABLES`; what is only kept for feedback is not in any list."""
     found = _common(where)
+    found.add("m.hidden = 0")
     if where.destination is not None:
         found.add("m.destination = ?", where.destination.lower())
     if where.success is not None:

@@ -11,7 +11,7 @@ CREATE TABLE moxlib_suppression (
     reason TEXT NOT NULL,
     repeats INTEGER NOT NULL,
     evidence TEXT NOT NULL,          -- JSON; empty: none
-    UNIQUE (account, base_address)
+    UNIQUE (base_address, account)  -- in this order, as many addresses are looked up at once
 );
 
 -- Empty: queued before there were suppressions, and looked up on none.
@@ -21,3 +21,24 @@ ALTER TABLE moxlib_retired ADD COLUMN base_address TEXT NOT NULL DEFAULT '';
 CREATE INDEX moxlib_retired_base_address ON moxlib_retired (base_address, finished) WHERE base_address <> '';
 
 ALTER TABLE moxlib_event ADD COLUMN suppressing INTEGER NOT NULL DEFAULT 0;
+
+-- What tells a message from all others in its MAIL FROM, and so in bounces: unique over the queue and its history.
+CREATE TABLE moxlib_fromid (
+    fromid TEXT PRIMARY KEY,
+    message BIGINT NOT NULL
+);
+ALTER TABLE moxlib_message ADD COLUMN mail_from TEXT NOT NULL DEFAULT '';  -- empty: the submission's sender
+ALTER TABLE moxlib_message ADD COLUMN fromid TEXT NOT NULL DEFAULT '';
+ALTER TABLE moxlib_retired ADD COLUMN fromid TEXT NOT NULL DEFAULT '';
+
+-- Feedback finds what the history's lists do not show any more: hidden, until it is forgotten.
+ALTER TABLE moxlib_retired ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE moxlib_retired ADD COLUMN forget_at BIGINT NOT NULL DEFAULT 0;
+UPDATE moxlib_retired SET forget_at = keep_until;
+DROP INDEX moxlib_retired_keep_until;
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0;
+CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
+
+-- By which else a bounce says what it is about.
+CREATE INDEX moxlib_submission_envid ON moxlib_submission (envid) WHERE envid <> '';
+CREATE INDEX moxlib_submission_message_id ON moxlib_submission (message_id) WHERE message_id <> '';

@@ -1,2 +1,0 @@
--- Placeholder; the number is another's.
-SELECT 1;
