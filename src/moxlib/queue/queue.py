@@ -568,6 +568,7 @@ class Queue(SuppressionMethods):
             text=text,
             now=self._clock.now(),
             keep=self._config.retentions(),
+            plan_for=self._config.hook_plan,
             keep_feedback=self._config.keep_feedback,
         )
 

@@ -322,7 +322,7 @@ class Submission:
 
 
 class EventType(StrEnum):
-    """What can happen to a message; the names are mox's webhook events, and two of ours."""
+    """What can happen; the names are mox's webhook events, and those of what only the queue itself tells."""
 
     DELIVERED = "delivered"
     DELAYED = "delayed"
@@ -338,7 +338,9 @@ class EventType(StrEnum):
     COMPLAINED = "complained"
     """The recipient called it spam. Ours."""
     QUARANTINED = "quarantined"
-    """Its stored content was found damaged. Ours."""
+    """Its stored content was found damaged. The queue's own."""
+    WEBHOOK_DISABLED = "webhook_disabled"
+    """An endpoint answered 410 to the webhook of this message's event, and is sent no more; `error` names it."""
 
 
 class FeedbackSource(StrEnum):
@@ -501,6 +503,15 @@ class Event:
     """What a failure means; None for an event that is none."""
     suppressing: bool = False
     """The recipient is suppressed because of it."""
+    message_id: str = ""
+    """Of the message's header, in `<>`."""
+    subject: str = ""
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
+    """What was submitted with the message."""
+    from_id: str = ""
+    """The part of MAIL FROM that is the message's alone; "" if it has none."""
+    dsn: bool = False
+    """A delivery status notification told it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from moxlib.queue import hold
 from moxlib.queue.errors import IdempotencyConflict
 from moxlib.queue.fromid import DuplicateFromID
+from moxlib.queue.hooks.records import HookPlan
 from moxlib.queue.limits import Rate, take
 from moxlib.queue.storage.base import (
     CLAIM_BODY_MAX,
@@ -40,6 +41,7 @@ from moxlib.queue.types import (
     StoredContent,
     Submission,
 )
+from moxlib.testing._memory_hooks import HookState
 
 __all__ = ["Destination", "State"]
 
@@ -94,6 +96,7 @@ class State:
     """When a retired message is to be forgotten."""
     suppressions: dict[tuple[str, str], tuple[int, Suppression]] = field(default_factory=dict)
     """With their numbers, by account and base address."""
+    hooks: HookState = field(default_factory=HookState)
     next_message: int = 1
     next_event: int = 1
     next_rule: int = 1
@@ -232,9 +235,16 @@ class State:
         self.lower_turn(self.messages[message.id])
 
     def log(
-        self, kind: EventType, message: Message, result: AttemptResult, now: datetime, *, suppressing: bool = False
+        self,
+        kind: EventType,
+        message: Message,
+        result: AttemptResult,
+        now: datetime,
+        *,
+        suppressing: bool = False,
+        hook: HookPlan | None = None,
     ) -> None:
-        """Append to the event log."""
+        """Append to the event log, and let it be told where it is to be."""
         event = Event(
             id=self.next_event,
             at=now,
@@ -242,6 +252,10 @@ class State:
             account=message.account,
             message=message.id,
             recipient=message.recipient,
+            message_id=message.message_id,
+            subject=message.subject,
+            extra=message.extra,
+            from_id=message.fromid,
         )
         if kind is not EventType.DELIVERED:  # a delivery has no code and no error
             event = replace(
@@ -254,6 +268,7 @@ class State:
             )
         self.next_event += 1
         self.events.append(event)
+        self.hooks.insert_event(hook, event)
 
     def retire(
         self,
@@ -265,6 +280,7 @@ class State:
         keep_until: datetime,
         forget_at: datetime | None = None,
         policy: SuppressionPolicy | None = None,
+        hook: HookPlan | None = None,
     ) -> None:
         """Move a message to the history, if that is to keep it; its content goes with the last of the submission."""
         del self.messages[message.id]
@@ -281,7 +297,7 @@ class State:
                 )
             elif event is EventType.DELIVERED:
                 self.lift(message, policy, now)
-        self.log(event, message, result, now, suppressing=suppressing)
+        self.log(event, message, result, now, suppressing=suppressing, hook=hook)
         forget_at = max(keep_until, forget_at or keep_until)
         if forget_at <= now:
             self.fromids.pop(message.fromid, None)
@@ -340,6 +356,7 @@ class State:
                 held = message.hold or hold_interrupted
                 self.put_back(replace(message, next_attempt=now, hold=held, results=(*message.results, result)))
             self.free_slots(worker, [d.name for d in self.destinations.values() if worker in d.slots], now)
+            self.hooks.end_workers([worker])
             del self.workers[worker]
 
     # claims

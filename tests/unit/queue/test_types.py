@@ -92,6 +92,7 @@ def test_stored_names_do_not_change() -> None:
         "suppressed",
         "canceled",
         "quarantined",
+        "webhook_disabled",
     }
 
 

@@ -5,12 +5,16 @@ HookCaller()                        `async with`; `await caller.call(config, con
 CallResult                          what became of it: `verdict`, `status`, `text`, `duration`, `error`
 judge(status, headers, now=...)     what an answer means: Success | Retry | Refused | Disable
 next_call(verdict, schedule, ...)   when the next attempt is; HOOK_SCHEDULE
+Hook, RetiredHook, HookResult       what is kept of a webhook: `queue.list_webhooks()` and others; HookEndpoint
+HookFilter, HookHistoryFilter       which of them
 """
 
 from moxlib.queue.hooks.addresses import AddressRefused
 from moxlib.queue.hooks.caller import CallResult, HookCaller
 from moxlib.queue.hooks.config import HookConfig, Keep
+from moxlib.queue.hooks.records import Hook, HookEndpoint, HookOutcome, HookResult, RetiredHook
 from moxlib.queue.hooks.retry_after import MAX_RETRY_AFTER
+from moxlib.queue.hooks.selection import HookFilter, HookHistoryFilter
 from moxlib.queue.hooks.verdict import (
     HOOK_SCHEDULE,
     Disable,
@@ -28,10 +32,17 @@ __all__ = [
     "AddressRefused",
     "CallResult",
     "Disable",
+    "Hook",
     "HookCaller",
     "HookConfig",
+    "HookEndpoint",
+    "HookFilter",
+    "HookHistoryFilter",
+    "HookOutcome",
+    "HookResult",
     "Keep",
     "Refused",
+    "RetiredHook",
     "Retry",
     "Success",
     "Verdict",

@@ -17,9 +17,11 @@ from typing import Final, Literal, Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
 from moxlib.queue.feedback import ReceivedFeedback, ReportedStatus
+from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.content import ContentDirectory, Spool
+from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.suppression import Past, Suppression, SuppressionPolicy
 from moxlib.queue.types import (
     AttemptResult,
@@ -196,6 +198,8 @@ class Retry:
     next_attempt: datetime
     hold: bool = False
     delayed: bool = False
+    hook: HookPlan | None = None
+    """Where that event is to be sent, in the same transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +215,8 @@ class Retire:
     event: EventType
     keep_until: datetime
     policy: SuppressionPolicy | None = None
+    hook: HookPlan | None = None
+    """Where the event is to be sent, in the same transaction."""
     forget_at: datetime | None = None
     """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
 
@@ -407,6 +413,15 @@ class Storage(Protocol):
         """Return events with an id over `after`, in order."""
         ...
 
+    async def last_event(self) -> int:
+        """Return the id of the last event in the log; 0 when it is empty."""
+        ...
+
+    @property
+    def hooks(self) -> HookStorage:
+        """The webhooks that are kept here."""
+        ...
+
     # suppressions; by account and base address, which is what at most one of them is on
 
     async def suppression(self, account: str, base_address: str) -> Suppression | None:
@@ -481,11 +496,13 @@ class Storage(Protocol):
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
 
-        `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`. An
-        attempt under way goes on, but its result is lost, as its worker no longer owns the message.
+        `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`.
+        `plan_for` says where the event is to be sent. An attempt under way goes on, but its result is lost, as its
+        worker no longer owns the message.
         """
         ...
 

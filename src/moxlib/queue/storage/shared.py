@@ -1,20 +1,23 @@
 """`OperationStorage`: the `Storage` protocol by the shared operations, for any engine that runs them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from moxlib.mtasts import CachedPolicy, PolicyCache
+from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Matches, Settlement, WorkerInfo
 from moxlib.queue.storage.content import chunks
+from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.storage.operations import (
     claim,
     destination,
     feedback,
+    hooks,
     look,
     operate,
     policies,
@@ -22,6 +25,7 @@ from moxlib.queue.storage.operations import (
     suppression,
     workers,
 )
+from moxlib.queue.storage.shared_hooks import OperationHookStorage, Run
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.suppression import Past, Suppression
 from moxlib.queue.types import (
@@ -152,6 +156,15 @@ class OperationStorage(ABC):
         """Return events after a cursor."""
         return await self._read(partial(look.events, after=after, limit=limit))
 
+    async def last_event(self) -> int:
+        """Return the id of the last event."""
+        return await self._read(hooks.last_event)
+
+    @property
+    def hooks(self) -> HookStorage:
+        """The webhooks that are kept here."""
+        return OperationHookStorage(self._read, self._write)
+
     # suppressions
 
     async def suppression(self, account: str, base_address: str) -> Suppression | None:
@@ -211,6 +224,7 @@ class OperationStorage(ABC):
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop or fail messages."""
         return await self._write(
@@ -222,6 +236,7 @@ class OperationStorage(ABC):
                 now=now,
                 keep=keep,
                 keep_feedback=keep_feedback,
+                plan_for=plan_for,
                 drop_file=self._drop_file,
             )
         )
@@ -243,14 +258,10 @@ class OperationStorage(ABC):
         return await self._write(partial(operate.purge, now=now, events_before=events_before))
 
 
-class _Run(Protocol):
-    def __call__(self, operation: Callable[[Tx], T], /) -> Awaitable[T]: ...
-
-
 class _Policies:
     """A `PolicyCache` by the storage's operations."""
 
-    def __init__(self, read: _Run, write: _Run) -> None:
+    def __init__(self, read: Run, write: Run) -> None:
         self._read = read
         self._write = write
 

@@ -38,6 +38,7 @@ __all__ = [
     "hold_rules",
     "list_messages",
     "list_retired",
+    "page",
 ]
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def list_messages(
     conditions = message_conditions(where)
     order = page_clause(conditions, key, sort, descending=descending, after=after)
     sql = f"SELECT {MESSAGE_COLUMNS}, {key} FROM {MESSAGE_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
-    return _page(tx, sql, conditions, message_of, sort, descending=descending, limit=limit)
+    return page(tx, sql, conditions, message_of, sort, descending=descending, limit=limit)
 
 
 def count_messages(tx: Tx, where: MessageFilter) -> int:
@@ -117,7 +118,7 @@ def list_retired(
     conditions = retired_conditions(where)
     order = page_clause(conditions, key, sort, descending=descending, after=after)
     sql = f"SELECT {RETIRED_COLUMNS}, {key} FROM {RETIRED_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
-    return _page(tx, sql, conditions, retired_of, sort, descending=descending, limit=limit)
+    return page(tx, sql, conditions, retired_of, sort, descending=descending, limit=limit)
 
 
 def count_retired(tx: Tx, where: HistoryFilter) -> int:
@@ -132,7 +133,7 @@ def _count(tx: Tx, tables: str, conditions: Conditions) -> int:
     return count
 
 
-def _page(
+def page(
     tx: Tx,
     sql: str,
     conditions: Conditions,
@@ -142,6 +143,7 @@ def _page(
     descending: bool,
     limit: int,
 ) -> Page[T]:
+    """Return a page of what a statement selects: its rows have the id first and the sort key last, LIMIT is left."""
     rows = tx.query(sql, (*conditions.params, limit + 1))
     more = len(rows) > limit
     rows = rows[:limit]

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from moxlib.queue.hooks.records import PlanFor
 from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
 from moxlib.queue.storage.operations.feedback import forget_fromids
+from moxlib.queue.storage.operations.hook_look import purge_hooks
+from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.idempotency import purge_keys
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
@@ -132,6 +135,7 @@ def retire(
     now: datetime,
     keep: Mapping[str, timedelta],
     keep_feedback: timedelta = timedelta(0),
+    plan_for: PlanFor,
     drop_file: DropFile,
 ) -> int:
     """Drop or fail messages; returns how many."""
@@ -149,7 +153,11 @@ def retire(
         else:
             forget_fromids(tx, [message.fromid])
     retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
-    insert_events(tx, [event_row(message, event, result, at) for message in messages])
+    events = [event_row(message, event, result, at) for message in messages]
+    insert_events(tx, events)
+    plans = [plan_for(message.account, event) for message in messages]
+    if any(plans):
+        insert_hooks_of_events(tx, events, plans)
     return len(messages)
 
 
@@ -182,6 +190,7 @@ def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
     purged = len(gone) + purge_keys(tx, at, PURGE_BATCH)
     purged += tx.execute(HIDE_RETIRED, (at, at, PURGE_BATCH))
     purged += tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
+    purged += purge_hooks(tx, at, PURGE_BATCH)
     if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:
         tx.execute(PRUNE_DESTINATIONS, (at, at))
     return purged

@@ -354,13 +354,31 @@ def retired_of(row: Row) -> Retired:
     )
 
 
-EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error, class, suppressing"
+EVENT_COLUMNS = """id, at, type, account, message, recipient, code, enhanced, error, class, suppressing, message_id,
+    subject, extra, from_id, dsn"""
 
 
 @_of_sound_rows
 def event_of(row: Row) -> Event:
     """Return the event of a row of `EVENT_COLUMNS`."""
-    id_, at, type_, account, message, recipient, code, enhanced, error, class_, suppressing = row
+    (
+        id_,
+        at,
+        type_,
+        account,
+        message,
+        recipient,
+        code,
+        enhanced,
+        error,
+        class_,
+        suppressing,
+        message_id,
+        subject,
+        extra,
+        from_id,
+        dsn,
+    ) = row
     return Event(
         id=id_,
         at=moment(at),
@@ -373,6 +391,11 @@ def event_of(row: Row) -> Event:
         error=error,
         reply_class=_class_of(class_),
         suppressing=bool(suppressing),
+        message_id=message_id,
+        subject=subject,
+        extra=_load_extra(extra),
+        from_id=from_id,
+        dsn=bool(dsn),
     )
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
 from moxlib.queue.storage.operations.feedback import forget_fromids
-from moxlib.queue.storage.operations.rows import dump_results, micros
+from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
+from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
 from moxlib.queue.storage.operations.suppression import judge_recipients
 from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, Message
@@ -46,7 +47,8 @@ DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
     AND NOT EXISTS (SELECT 1 FROM moxlib_retired r
         WHERE r.id >= moxlib_submission.id AND r.id < moxlib_submission.id + moxlib_submission.recipients)"""
 EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class,
-        suppressing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+        suppressing, message_id, subject, extra, from_id, dsn)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 DropFile = Callable[[str], None]
 EventRow = tuple[Value, ...]
@@ -81,7 +83,11 @@ def settle(
     _give_back(tx, [settlement.message.id for settlement in give_back])
     _quarantine(tx, quarantine)
     suppressing = judge_recipients(tx, retire, now)
-    insert_events(tx, [*_events(retire, at, suppressing), *_events(retry, at), *_events(quarantine, at)])
+    events = [*_events(retire, at, suppressing), *_events(retry, at), *_events(quarantine, at)]
+    insert_events(tx, events)
+    plans = [*(s.hook for s in retire), *(s.hook for s in retry if s.delayed), *(None for _ in quarantine)]
+    if any(plans):
+        insert_hooks_of_events(tx, events, plans)
     return frozenset(lost)
 
 
@@ -112,11 +118,12 @@ def event_row(
 ) -> EventRow:
     """Return the event of a message's attempt; a delivery has no code and no error."""
     account, recipient = message.account, message.recipient
+    about = (message.message_id, message.subject, dump_extra(message.extra), message.fromid, 0)
     if type_ is EventType.DELIVERED:
-        return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0)
+        return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0, *about)
     class_ = result.reply_class.value if result.reply_class is not None else ""
     told = (result.code, result.enhanced, result.text, class_, int(suppressing))
-    return (at, type_.value, account, message.id, recipient, *told)
+    return (at, type_.value, account, message.id, recipient, *told, *about)
 
 
 def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:
