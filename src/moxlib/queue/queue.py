@@ -19,6 +19,7 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
+from moxlib.queue.incoming import IncomingMethods
 from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
@@ -42,7 +43,7 @@ TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base6
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue(SuppressionMethods):
+class Queue(SuppressionMethods, IncomingMethods):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:

@@ -15,7 +15,6 @@ from moxlib.queue.storage.base import (
     ClaimRequest,
     ClaimResult,
     DestinationLimits,
-    Matches,
     WorkerInfo,
 )
 from moxlib.queue.suppression import (
@@ -32,6 +31,8 @@ from moxlib.queue.types import (
     AttemptResult,
     Event,
     EventType,
+    FeedbackResult,
+    FeedbackSource,
     HoldRule,
     Idempotency,
     Message,
@@ -45,6 +46,7 @@ from moxlib.testing._memory_hooks import HookState
 
 __all__ = ["Destination", "State"]
 
+DSN_SOURCES = frozenset((FeedbackSource.DSN, FeedbackSource.BOUNCE))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 NO_ROOM_WAIT = timedelta(seconds=1)  # how far a destination's turn moves when all its delivery slots are taken
@@ -90,6 +92,8 @@ class State:
     keys: dict[tuple[str, str], Kept] = field(default_factory=dict)
     fromids: dict[str, int] = field(default_factory=dict)
     """The message of each."""
+    recipients: dict[int, int] = field(default_factory=dict)
+    """How many a submission had."""
     hidden: dict[int, datetime] = field(default_factory=dict)
     """Retired messages that are in no list, and when they are to be forgotten."""
     forget_at: dict[int, datetime] = field(default_factory=dict)
@@ -149,6 +153,7 @@ class State:
                 raise DuplicateFromID(sender=fromid)
         base_id = self.next_message
         self.contents[base_id] = new.content
+        self.recipients[base_id] = len(new.recipients)
         receipts: list[Submission] = []
         for recipient in new.recipients:
             domains = {"sender_domain": new.sender_domain, "recipient_domain": recipient.domain}
@@ -231,14 +236,15 @@ class State:
     def put_back(self, message: Message) -> None:
         """Return a message in flight to the queue as given, without an owner."""
         del self.owner[message.id], self.before[message.id]
-        self.messages[message.id] = replace(message, in_flight=False)
+        feedback = self.messages[message.id].feedback  # it may have come in meanwhile
+        self.messages[message.id] = replace(message, in_flight=False, feedback=feedback)
         self.lower_turn(self.messages[message.id])
 
     def log(
         self,
         kind: EventType,
-        message: Message,
-        result: AttemptResult,
+        message: Message | Retired,
+        result: AttemptResult | FeedbackResult,
         now: datetime,
         *,
         suppressing: bool = False,
@@ -256,6 +262,7 @@ class State:
             subject=message.subject,
             extra=message.extra,
             from_id=message.fromid,
+            dsn=isinstance(result, FeedbackResult) and result.source in DSN_SOURCES,
         )
         if kind is not EventType.DELIVERED:  # a delivery has no code and no error
             event = replace(
@@ -283,7 +290,7 @@ class State:
         hook: HookPlan | None = None,
     ) -> None:
         """Move a message to the history, if that is to keep it; its content goes with the last of the submission."""
-        del self.messages[message.id]
+        message = replace(message, feedback=self.messages.pop(message.id).feedback)  # which may have come in meanwhile
         self.owner.pop(message.id, None)
         self.before.pop(message.id, None)
         if not any(m.base_id == message.base_id for m in self.messages.values()):
@@ -292,9 +299,7 @@ class State:
         suppressing = False
         if judged and policy is not None:
             if event is EventType.FAILED:
-                suppressing = self.judge(
-                    message, Failure.of_attempt(result), policy, now=now, attempt=result.attempt
-                )
+                suppressing = self.judge(message, Failure.of_attempt(result), policy, now=now, attempt=result.attempt)
             elif event is EventType.DELIVERED:
                 self.lift(message, policy, now)
         self.log(event, message, result, now, suppressing=suppressing, hook=hook)
@@ -332,13 +337,6 @@ class State:
             fromid=message.fromid,
             feedback=message.feedback,
         )
-
-    def match(self, ids: Iterable[int]) -> Matches | None:
-        """Return what there still is of messages; None if nothing."""
-        wanted = sorted(ids)
-        queued = tuple(self.messages[id_] for id_ in wanted if id_ in self.messages)
-        retired = tuple(self.retired[id_] for id_ in wanted if id_ in self.retired)
-        return Matches(queued=queued, retired=retired) if queued or retired else None
 
     # workers
 

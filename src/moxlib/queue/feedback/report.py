@@ -4,7 +4,7 @@ Well-formed DSNs (RFC 3464), abuse reports (RFC 5965) and bounces of other forms
 it came.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, assert_never
@@ -24,7 +24,7 @@ from moxlib.errors import LimitExceeded
 from moxlib.message import Part
 from moxlib.queue.reply_class import Classifier, ReplyClass
 from moxlib.queue.types import EventType, FeedbackSource
-from moxlib.smtp import EnhancedCode, InvalidAddress, parse_path
+from moxlib.smtp import Address, EnhancedCode, InvalidAddress, parse_address, parse_path
 
 __all__ = ["ReceivedFeedback", "ReportedStatus", "address_key", "read_report"]
 
@@ -48,7 +48,7 @@ class ReportedStatus:
     """What a report says of one recipient."""
 
     recipients: tuple[str, ...]
-    """The addresses it is known by there, as `address_key` gives them, the sender's own first; empty: nobody says who."""
+    """The addresses it is known by there, as `address_key` gives them, the sender's own first; empty: not told."""
     address: str
     """The last of them, the one that failed, for people."""
     event: EventType
@@ -89,12 +89,19 @@ def address_key(address: str) -> str:
         return address.lower()
 
 
-def read_report(part: Part, *, fromids: Iterable[str] = (), classifier: Classifier) -> ReceivedFeedback:
+FromIDs = Callable[[Iterable[Address]], tuple[str, ...]]
+"""Given addresses, what may be fromids in them, the likeliest first."""
+
+
+def read_report(
+    part: Part, *, addresses: Iterable[Address] = (), fromids: FromIDs, classifier: Classifier
+) -> ReceivedFeedback:
     """Tell what a message that came in says of messages that were sent.
 
     Args:
         part: the message. Only its header and the parts that make a report are read, and its octets are hashed.
-        fromids: those in the addresses that it came in for.
+        addresses: those that it came in for.
+        fromids: finds what may be fromids in addresses.
         classifier: says what failures mean.
 
     Raises:
@@ -102,19 +109,21 @@ def read_report(part: Part, *, fromids: Iterable[str] = (), classifier: Classifi
     """
     report_id = part.get("message-id")[:MAX_ID]
     digest = _digest(part, report_id)
-    fromids = tuple(fromids)
     read = _read(part)
+    if isinstance(read, AbuseReport):
+        addresses = (*addresses, *_addresses(read.original_mail_from))
+    found = fromids(addresses)
     match read:
         case None:
             status = ReportedStatus(recipients=(), address="", event=EventType.UNRECOGNIZED)
             return ReceivedFeedback(
-                source=FeedbackSource.OTHER, digest=digest, fromids=fromids, report_id=report_id, statuses=(status,)
+                source=FeedbackSource.OTHER, digest=digest, fromids=found, report_id=report_id, statuses=(status,)
             )
         case DSN():
             return ReceivedFeedback(
                 source=FeedbackSource.DSN,
                 digest=digest,
-                fromids=fromids,
+                fromids=found,
                 envid=read.original_envelope_id,
                 message_id=read.returned_message_id[:MAX_ID],
                 report_id=report_id,
@@ -125,7 +134,7 @@ def read_report(part: Part, *, fromids: Iterable[str] = (), classifier: Classifi
             return ReceivedFeedback(
                 source=FeedbackSource.BOUNCE,
                 digest=digest,
-                fromids=fromids,
+                fromids=found,
                 message_id=read.returned_message_id[:MAX_ID],
                 report_id=report_id,
                 statuses=tuple([_of_bounced(recipient, classifier) for recipient in read.recipients]),
@@ -134,7 +143,7 @@ def read_report(part: Part, *, fromids: Iterable[str] = (), classifier: Classifi
             return ReceivedFeedback(
                 source=FeedbackSource.COMPLAINT,
                 digest=digest,
-                fromids=fromids,
+                fromids=found,
                 envid=read.original_envelope_id,
                 message_id=read.returned_message_id[:MAX_ID],
                 report_id=report_id,
@@ -200,15 +209,20 @@ def _status(
     )
 
 
+def _addresses(text: str) -> tuple[Address, ...]:
+    try:
+        return (parse_address(text),)
+    except InvalidAddress:
+        return ()
+
+
 def _complaints(report: AbuseReport) -> tuple[ReportedStatus, ...]:
     text = f"feedback type {report.feedback_type}"[:MAX_TEXT]
     if not report.original_rcpt_to:
         return (ReportedStatus(recipients=(), address="", event=EventType.COMPLAINED, text=text),)
     return tuple(
         [
-            ReportedStatus(
-                recipients=(address_key(address),), address=address, event=EventType.COMPLAINED, text=text
-            )
+            ReportedStatus(recipients=(address_key(address),), address=address, event=EventType.COMPLAINED, text=text)
             for address in report.original_rcpt_to
         ]
     )

@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
-from moxlib.queue.feedback import ReceivedFeedback, ReportedStatus
+from moxlib.queue.feedback import MatchedBy, ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
@@ -27,7 +27,6 @@ from moxlib.queue.types import (
     AttemptResult,
     Event,
     EventType,
-    FeedbackResult,
     HoldRule,
     Message,
     NewSubmission,
@@ -46,12 +45,9 @@ __all__ = [
     "ClaimResult",
     "DestinationLimits",
     "GiveBack",
-    "MatchedBy",
     "Matches",
     "PolicyFor",
     "Quarantine",
-    "RecordedFeedback",
-    "RecordedResult",
     "Retire",
     "Retry",
     "RunBlocking",
@@ -146,9 +142,6 @@ class ClaimResult:
     """
 
 
-MatchedBy = Literal["", "fromid", "envid", "message-id"]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
     """What feedback may be about."""
@@ -158,32 +151,6 @@ class Matches:
     retired: tuple[Retired, ...] = ()
     alone: bool = False
     """What they were found by is of one message, and always was."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedResult:
-    """One message, and what was told of it."""
-
-    message: int
-    account: str
-    recipient: str
-    result: FeedbackResult
-    certain: bool
-    """The report names the message's recipient."""
-    recorded: bool
-    """It is new; False: the same report had told it, or there is too much already."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedFeedback:
-    """What became of feedback that was handed in."""
-
-    by: MatchedBy = ""
-    """What its messages were found by; "": none was."""
-    recorded: tuple[RecordedResult, ...] = ()
-    """In order of message id."""
-    unmatched: tuple[ReportedStatus, ...] = ()
-    """What it says of recipients that no message was to."""
 
 
 # Settlements: what becomes of a claimed message.

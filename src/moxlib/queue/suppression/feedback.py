@@ -132,9 +132,7 @@ class Past:
     """How it failed, where that is still known."""
 
 
-def past_of(
-    event: EventType, results: Sequence[AttemptResult], feedback: Sequence[FeedbackResult] = ()
-) -> Past:
+def past_of(event: EventType, results: Sequence[AttemptResult], feedback: Sequence[FeedbackResult] = ()) -> Past:
     """Return how a message of the history ended.
 
     Args:

@@ -15,11 +15,11 @@ from moxlib.queue.suppression import (
     Cause,
     Evidence,
     Failure,
+    Feedback,
     Origin,
     Past,
     Suppression,
     SuppressionPolicy,
-    Feedback,
     lifted_by,
     past_of,
     suppression_by,
@@ -120,9 +120,7 @@ def judge_recipients(tx: Tx, retired: Iterable[Retire], now: datetime) -> frozen
             continue
         if s.event is EventType.FAILED and s.result.kind is not ResultKind.CANCELED:
             failure = Failure.of_attempt(s.result)
-            new = (
-                None if key in made else judge(tx, message, failure, s.policy, now=now, attempt=s.result.attempt)
-            )
+            new = None if key in made else judge(tx, message, failure, s.policy, now=now, attempt=s.result.attempt)
             if new is not None:
                 made[key] = new
                 suppressing.add(message.id)
