@@ -84,12 +84,12 @@ def _one_address(value: str) -> str:
         return ""
 
 
-def readable(part: Part) -> str:
-    """Return the plain text of a part, else what is to be read of its HTML; empty if it has neither."""
-    if part.media_type == "text/plain":
-        return _with_newlines(part.text(MAX_TEXT))
-    found = read_text(part, MAX_TEXT)
-    return found.text or _without_tags(found.html)
+def readable(part: Part, max_size: int = MAX_TEXT) -> str:
+    """Return the first plain text in a part, else what is to be read of its HTML; empty if it has neither."""
+    for inner in part.walk():
+        if inner.media_type == "text/plain" and inner.disposition != "attachment":
+            return _with_newlines(inner.text(max_size))
+    return _without_tags(read_text(part, max_size).html)
 
 
 def _with_newlines(text: str) -> str:

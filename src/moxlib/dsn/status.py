@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from moxlib.dns import MAX_LABEL
 from moxlib.dsn.errors import InvalidDSN
-from moxlib.dsn.lines import Group, read_date, read_groups, split_comments
+from moxlib.dsn.lines import is_field_name, read_date, read_groups, split_comments
 from moxlib.dsn.types import (
     KNOWN,
     MAIL_TYPES,
@@ -30,13 +31,18 @@ from moxlib.dsn.types import (
 from moxlib.errors import LimitExceeded
 from moxlib.message import decode_words
 from moxlib.message.words import printable
-from moxlib.smtp import Address, EnhancedCode, InvalidAddress, parse_address, parse_dsn_address
+from moxlib.smtp import MAX_LOCALPART, Address, EnhancedCode, InvalidAddress, parse_address, parse_dsn_address
 
 __all__ = ["StatusPart", "read_status"]
 
 _code = re.compile(r"(?<![0-9.])([245])\.([0-9]{1,5})\.([0-9]{1,5})(?![0-9])").search
 _diagnostic_type = re.compile(r"[A-Za-z][A-Za-z0-9._+-]*").fullmatch
 _word = re.compile(r"[^ \t;]+").fullmatch
+# What most servers write, and `parse_address` takes and `str` gives back as it is; they need twice as long for it.
+_usual_address = re.compile(
+    r"(?:rfc822|RFC822);[ ]?([A-Za-z0-9_+=-]++(?>(?:\.[A-Za-z0-9_+=-]++)*))"
+    r"@((?>(?:[a-z0-9]++(?>(?:-[a-z0-9]++)*)\.)*)[a-z]++)"
+).fullmatch
 _escape = re.compile(r"\\x\{[0-9A-Fa-f]{1,6}\}")
 _plain_name = re.compile(r"[A-Za-z0-9._-]+").fullmatch
 _not_in_name = re.compile(r'[()"\\;]+')
@@ -94,15 +100,17 @@ class _Fields:
 
     __slots__ = ("extensions", "known")
 
-    def __init__(self, group: Group, recipient: int) -> None:
+    def __init__(self) -> None:
         self.known: dict[str, str] = {}
         self.extensions: list[tuple[str, str]] = []
-        self.take(group, recipient)
 
-    def take(self, group: Group, recipient: int) -> None:
+    def take(self, group: str, recipient: int) -> None:
         known = self.known
-        for name, _, value in group:
+        for line in group.split("\n"):
+            name, colon, value = line.partition(":")
             key = _KEYS.get(name) or name.lower()
+            if not colon or (key not in KNOWN and not is_field_name(name)):
+                raise InvalidDSN("not a field", "second part", recipient=recipient, value=line)
             if key not in KNOWN:
                 self.extensions.append((name, _text(value)))
             elif key in known:
@@ -113,11 +121,13 @@ class _Fields:
             raise LimitExceeded(MAX_EXTENSIONS, "the number of extension fields")
 
 
-def _sorted_groups(groups: list[Group]) -> tuple[_Fields, list[_Fields]]:
-    message = _Fields([], 0)
+def _sorted_groups(groups: list[str]) -> tuple[_Fields, list[_Fields]]:
+    """Return the fields of the message, and those of each recipient."""
+    message = _Fields()
     recipients: list[_Fields] = []
     for group in groups:
-        fields = _Fields(group, len(recipients))
+        fields = _Fields()
+        fields.take(group, len(recipients))
         if "final-recipient" in fields.known:
             recipients.append(fields)
             if len(recipients) > MAX_RECIPIENTS:
@@ -192,6 +202,9 @@ def _diagnostic(value: str, number: int) -> tuple[str, str]:
 
 
 def _address(value: str, where: str, number: int, *, utf8: bool, mail_only: bool = True) -> TypedAddress:
+    usual = _usual_address(value)
+    if usual is not None and len(usual[1]) <= MAX_LOCALPART and len(usual[2]) <= MAX_LABEL:
+        return trusted(TypedAddress, address=f"{usual[1]}@{usual[2]}", type=RFC822)
     kind, semicolon, address = (split_comments(value)[0] if "(" in value else value).partition(";")
     kind, address = kind.strip(" \t").lower(), address.strip(" \t")
     if not semicolon:
