@@ -17,6 +17,8 @@ AREAS = (
     "smtp_client",
     "mtasts",
     "message_parse",
+    "dsn_parse",
+    "dsn_compose",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test

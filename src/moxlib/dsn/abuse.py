@@ -111,9 +111,9 @@ def read_feedback(part: Part, heading: Heading, text: str, returned: Returned | 
         if not colon or not is_field_name(name):
             raise InvalidReport("not a field", "second part", value=line)
         if name.lower() in _KNOWN:
-            values.setdefault(name.lower(), []).append(value.strip(" \t"))
+            values.setdefault(name.lower(), []).append(value.strip(" "))
         else:
-            extensions.append((name, decode_words(value.strip(" \t"))))
+            extensions.append((name, decode_words(value.strip(" "))))
 
     def one(name: str) -> str:
         return values[name][0] if name in values else ""

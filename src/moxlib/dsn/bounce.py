@@ -196,7 +196,8 @@ def _of_named(named: Named, *, delayed: bool) -> BouncedRecipient | None:
 def _by_field(message: Part, text: str) -> _Recognised | None:
     """Read X-Failed-Recipients, and the reason of each from where the text names it, if it does."""
     found = []
-    for spec in split_addresses(", ".join(message.values("x-failed-recipients"))[:MAX_TEXT_READ]):
+    value = ", ".join(message.values("x-failed-recipients"))
+    for spec in split_addresses(value[:MAX_TEXT_READ])[:MAX_RECIPIENTS]:
         at = text.find(spec)
         reason = " ".join(text[at + len(spec) : at + 1000].split()) if spec and at >= 0 else ""
         code, enhanced = _codes(reason)

@@ -21,8 +21,8 @@ MAX_FIELDS: Final = 20_000  # of a whole part: twenty for each of `MAX_RECIPIENT
 
 # Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
 _field_name = re.compile(r"[!-9;-~]{1,200}").fullmatch
-_fold = re.compile(r"\n[ \t]++")
-_before_newline = re.compile(r"(?<![ \t])[ \t]++\n")
+_fold = re.compile(r"\n[ ]++")
+_before_newline = re.compile(r"(?<! )[ ]++\n")
 _controls = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _ASCII_CONTROLS: Final = bytes(octet for octet in range(0x80) if octet < 0x20 and octet not in b"\t\r\n") + b"\x7f"  # noqa: PLR2004
 _to_comment = re.compile(r'(?>(?:[^"(\\]|\\.|"(?>(?:[^"\\]|\\.)*)"|["\\])*)', re.DOTALL).match
@@ -51,7 +51,7 @@ def read_groups(data: bytes, *, error: type[InvalidReport] = InvalidDSN) -> list
 
     Returns:
         The texts between blank lines, in order: lines that should be fields, unfolded, without empty ones. Controls in
-        them are spaces.
+        them, tabs among them, are blanks.
 
     Raises:
         InvalidReport: there is a NUL.
@@ -59,7 +59,7 @@ def read_groups(data: bytes, *, error: type[InvalidReport] = InvalidDSN) -> list
     """
     if len(data) > MAX_STATUS:
         raise LimitExceeded(MAX_STATUS, "the second part")
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n").strip(" \t\n")
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\t", " ").strip(" \n")
     if len(data.translate(None, _ASCII_CONTROLS)) < len(data) or "\r" in text or not text.isascii():
         if "\0" in text:
             raise error("a NUL", "second part")
@@ -68,13 +68,13 @@ def read_groups(data: bytes, *, error: type[InvalidReport] = InvalidDSN) -> list
         raise LimitExceeded(MAX_LINE, "a line of the second part")
     if text.count("\n") > MAX_FIELDS:
         raise LimitExceeded(MAX_FIELDS, "the number of lines of the second part")
-    if "\n " in text or "\n\t" in text:
-        if " \n" in text or "\t\n" in text:  # blank lines with blanks in them become empty, too
+    if "\n " in text:
+        if " \n" in text:  # blank lines with blanks in them become empty, too
             text = _before_newline.sub("\n", text)
         text = _fold.sub(" ", text)
         if len(text) > MAX_VALUE and max(map(len, text.split("\n"))) > MAX_VALUE:
             raise LimitExceeded(MAX_VALUE, "a field of the second part")
-    groups = text.split("\n\n")
+    groups = text.split("\n\n") if text else []
     return groups if "\n\n\n" not in text else [group for group in map(_without_newlines, groups) if group]
 
 
@@ -95,7 +95,7 @@ def split_comments(value: str) -> tuple[str, str]:
         and without backslashes before parentheses, with a blank between each two.
     """
     if "(" not in value:
-        return value.strip(" \t"), ""
+        return value.strip(" "), ""
     text: list[str] = []
     comments: list[str] = []
     position = 0
@@ -108,8 +108,8 @@ def split_comments(value: str) -> tuple[str, str]:
         comments.append(value[begin : position - 1] if position else value[begin:])
         if not position:
             break
-    comment = " ".join(comments).strip(" \t")
-    return "".join(text).strip(" \t"), _escaped.sub(r"\1", comment) if "\\" in comment else comment
+    comment = " ".join(comments).strip(" ")
+    return "".join(text).strip(" "), _escaped.sub(r"\1", comment) if "\\" in comment else comment
 
 
 def _comment_end(value: str, begin: int) -> int:

@@ -28,10 +28,11 @@ LIMITS: Final = Limits(max_header=256 * 1024, max_depth=10, max_parts=50)
 # What most servers write, for which `split_addresses` takes several times as long.
 _SPEC: Final = r'[^\s"(),:;<>@\[\]\\]++@[^\s"(),:;<>@\[\]\\]++'
 _usual = re.compile(rf'(?:"[^"\\]*+"|[^"(),:;<>@\[\]\\]*+)\s*+<({_SPEC})>|({_SPEC})(?:\s*+\([^()\\]*+\))?').fullmatch
-_group = re.compile(r"((?:=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=\s*)+):\s*;?\s*").fullmatch
-_hidden = re.compile(r"<(style|script|head)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
-_line_tag = re.compile(r"<(?:br|/p|/div|/tr|/h[1-6]|/li|/td)\b[^>]*>", re.IGNORECASE)
-_tag = re.compile(r"<[^>]*>")
+_group = re.compile(r"((?>(?:=\?[^?\s]++\?[BbQq]\?[^?\s]*+\?=\s*+)+)):\s*+;?\s*+").fullmatch
+# What is not closed goes to the end, or each further one would be searched to there, too.
+_hidden = re.compile(r"<(style|script|head)\b.*?(?:</\1\s*+>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL)
+_line_tag = re.compile(r"<(?:br|/p|/div|/tr|/h[1-6]|/li|/td)\b[^<>]*+>", re.IGNORECASE)
+_tag = re.compile(r"<[^<>]*+>")
 _blanks = re.compile(r"[ \t\xa0]+")
 _line_end = re.compile(r"\r++\n")
 

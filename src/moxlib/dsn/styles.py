@@ -95,7 +95,7 @@ STYLES: Final = (
             "this is the mail delivery agent at ",
             "we're sorry. there's a problem with the e",
         ),
-        r"^<ADDRESS>:[ \t]*$",
+        r"^<ADDRESS>:[ \t]*+$",
         r"^---[^\n]*$\n*",
     ),
     _style(
@@ -112,14 +112,14 @@ STYLES: Final = (
             "has not yet been delivered is:",
             "has not yet been delivered are:",
         ),
-        r"^[ \t]{2}(?:[^\n<>:]{1,100} <)?ADDRESS>?:?[ \t]*$",
+        r"^[ \t]{2}(?:[^\n<>:]{1,100} <)?ADDRESS>?:?[ \t]*+$",
         r"^-{4,} This is a copy of [^\n]*$\n*",
     ),
     _style(
         "sendmail",
         tuple(f"----- the following addresses had {what} " for what in ("permanent", "transient", "delivery")),
-        r"^[ \t]*<?ADDRESS>?(?:[ \t]+\([^)\n]{1,100}\))?[ \t]*$",
-        r"^[ \t]*----- (?:Original message|Unsent message|Message header) follows? -----[^\n]*$\n*",
+        r"^[ \t]*+<?ADDRESS>?(?:[ \t]++\([^)\n]{1,100}\))?[ \t]*+$",
+        r"^[ \t]*+----- (?:Original message|Unsent message|Message header) follows? -----[^\n]*$\n*",
         paragraphs=False,
     ),
     _style(
@@ -129,7 +129,7 @@ STYLES: Final = (
             for plural in ("", "s")
             for what in ("failed permanently", "has been delayed", "have been delayed")
         ),
-        r"^[ \t]+(?:\* )?ADDRESS[ \t]*$",
+        r"^[ \t]++(?:\* )?ADDRESS[ \t]*+$",
         r"^----- (?:Original message|Message header follows) -----[^\n]*$\n*",
         paragraphs=False,
     ),
@@ -149,14 +149,14 @@ STYLES: Final = (
             "did not reach the following recipient(s):",
             "delivery to the following recipients failed.",
         ),
-        r"^[ \t]*(?:[^\n<>@]{1,100}[<(])?(?:mailto:)?ADDRESS(?:[>)][^\n]{0,300}| on [^\n]{1,60})?[ \t]*$",
-        r"^(?:Original message headers:|Message Headers?:)[ \t]*$\n*",
+        r"^[ \t]*+(?:[^\n<>@]{1,100}[<(])?(?:mailto:)?ADDRESS(?:[>)][^\n]{0,300}| on [^\n]{1,60})?[ \t]*+$",
+        r"^(?:Original message headers:|Message Headers?:)[ \t]*+$\n*",
         paragraphs=False,
     ),
     _style(
         "opensmtpd",
         ("this is the mailer-daemon, please do not reply",),
-        r"^[ \t]*ADDRESS: ",
-        r"^[ \t]*Below is a copy of the original message:[ \t]*$\n*",
+        r"^[ \t]*+ADDRESS: ",
+        r"^[ \t]*+Below is a copy of the original message:[ \t]*+$\n*",
     ),
 )
