@@ -1,7 +1,7 @@
 """Octets to text, by a charset that a message names, whatever that is.
 
-Python's codecs are looked up by name, and among them are some that are no charsets of mail, of which one (punycode)
-takes time by the square of its input.
+Python's codecs are looked up by name, and among them are some that are no charsets of mail, or none any more: punycode
+and UTF-7 take time by the square of their input, and mox does not know the latter either.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["codec_for", "decode", "text_of"]
 
-_NOT_CHARSETS: Final = frozenset(
-    ("idna", "punycode", "undefined", "unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape")
+_NOT_CHARSETS: Final = frozenset(  # by both names that codecs go by
+    (
+        *("idna", "punycode", "undefined", "utf-7", "utf_7"),
+        *("unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape"),
+    )
 )
 # By name, since Python does not know them by it, or knows a smaller set than what senders who name it send.
 _BETTER: Final = {
@@ -32,7 +35,6 @@ _BETTER: Final = {
     "iso-8859-8-e": "iso-8859-8",
     "windows-874": "cp874",
     "x-mac-roman": "mac_roman",
-    "unicode-1-1-utf-7": "utf-7",
     "unicode-1-1-utf-8": "utf-8",
     "x-unicode-2-0-utf-8": "utf-8",
     "utf8": "utf-8",
@@ -71,10 +73,15 @@ def text_of(chunks: Iterable[bytes], charset: str, max_size: int) -> str:
 
     No more chunks are asked for than it takes. Lone surrogates, which some charsets yield, become `?`.
     """
-    decoder = codecs.getincrementaldecoder(codec_for(charset) or "utf-8")("replace")
+    codec = codec_for(charset) or "utf-8"
+    decoder = codecs.getincrementaldecoder(codec)("replace")
     encoded, size = [], 0
     for chunk in chunks:
-        piece = decoder.decode(chunk).encode("utf-8", "replace")
+        try:
+            piece = decoder.decode(chunk).encode("utf-8", "replace")
+        except UnicodeError:  # iso-2022: escapes that were begun and are no escapes, more than the decoder keeps
+            decoder.reset()
+            piece = chunk.decode(codec, "replace").encode("utf-8", "replace")
         encoded.append(piece)
         size += len(piece)
         if size > max_size:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Final, overload
 
 if TYPE_CHECKING:
@@ -68,7 +67,11 @@ class Parts(Sequence["Part"]):
         """Search up to the index, or to the end if it counts from there."""
         if isinstance(index, slice):
             return tuple(self._found[: len(self)][index])
-        for _ in islice(self, index + 1 if index >= 0 else None):
+        if index < 0:
+            index += len(self)
+            if index < 0:
+                raise IndexError(index)
+        while index >= len(self._found) and self._find():
             pass
         return self._found[index]
 
@@ -86,9 +89,8 @@ class Parts(Sequence["Part"]):
         if start is None:
             return False
         if start < 0:
-            start = self._after_preamble()
+            start = self._next = self._delimiter_line(self._start)[1]
             if start is None:
-                self._next = None
                 return False
         last = len(self._found) + 1 == self._max_parts
         line, after = (self._end, None) if last else self._delimiter_line(start)
@@ -96,18 +98,14 @@ class Parts(Sequence["Part"]):
         self._found.append(self._make(start, max(start, line)))
         return True
 
-    def _after_preamble(self) -> int | None:
-        if self._start == 0 and self._source.read(0, len(self._delimiter) - 1) == self._delimiter[1:]:
-            return self._after(len(self._delimiter) - 1)  # there is not even the line end of an empty header before it
-        return self._delimiter_line(self._start)[1]
-
     def _delimiter_line(self, start: int) -> tuple[int, int | None]:
         """Return where the next delimiter begins, and where the part after it does: None if it closes the multipart.
 
-        A delimiter begins with the line end before it, which may be that of the line before `start`.
+        A delimiter begins with the line end before it, which may be that of the line before `start`: there is one, as a
+        multipart has a header.
         """
         source, end = self._source, self._end
-        position = max(0, start - 1)
+        position = start - 1
         while True:
             found = source.find(self._delimiter, position, end)
             if found < 0:

@@ -1,14 +1,11 @@
 """What of a message is there to be read, and a description of all of it: what webhooks and the webapi tell."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from moxlib.message.part import Part
+from moxlib.message.part import Part
+from moxlib.message.words import printable
 
 __all__ = ["MAX_READABLE", "ReadableText", "Structure", "is_dsn", "is_report", "readable", "structure"]
 
@@ -46,7 +43,7 @@ def readable(part: Part, max_size: int = MAX_READABLE) -> ReadableText:
     """
     while (embedded := part.message) is not None:
         part = embedded
-    found = _found(part)
+    found = _found(part, iter(range(part.limits.max_parts)))
     return ReadableText(
         text=_text(found["text/plain"], max_size) if "text/plain" in found else "",
         html=_text(found["text/html"], max_size) if "text/html" in found else "",
@@ -54,20 +51,22 @@ def readable(part: Part, max_size: int = MAX_READABLE) -> ReadableText:
     )
 
 
-def _found(part: Part) -> Mapping[str, Part]:
-    """Return the parts to read, by type."""
+def _found(part: Part, budget: Iterator[int]) -> Mapping[str, Part]:
+    """Return the parts to read, by type. Each part that is looked at takes one from `budget`."""
     if _is_text(part):
         return {part.media_type: part}
     alternative = part.media_type == "multipart/alternative"
     found: dict[str, Part] = {}
-    for child in part.parts:
+    looked_at = []
+    for child, _ in zip(part.parts, budget, strict=False):
+        looked_at.append(child)
         if _is_text(child) and child.disposition != "attachment":
             found[child.media_type] = child
             if not alternative:
                 return found
     if found:
         return found
-    return next(filter(None, (_found(child) for child in part.parts if child.is_multipart)), {})
+    return next(filter(None, (_found(child, budget) for child in looked_at if child.is_multipart)), {})
 
 
 def _is_text(part: Part) -> bool:
@@ -75,8 +74,8 @@ def _is_text(part: Part) -> bool:
 
 
 def _text(part: Part, max_size: int) -> str:
-    text = part.text(max_size).replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\r\n", "\n")
-    octets = text.encode()
+    text = part.text(max_size + 1).replace("\0", "\N{REPLACEMENT CHARACTER}").replace("\r\n", "\n")
+    octets = text.encode()  # one more than may be: else a CR at the end could be half of a line end
     if len(octets) + octets.count(b"\n") <= max_size:
         return text
     octets = octets.replace(b"\n", b"\r\n")[:max_size].removesuffix(b"\r")
@@ -89,7 +88,7 @@ class Structure:
 
     Attributes:
         content_type: in lower case; a multipart that has no parts is application/octet-stream.
-        parameters: of the content type.
+        parameters: of the content type, without controls.
         content_id: with its angle brackets; empty if there is none.
         disposition: in lower case; empty if there is none.
         filename: as `Part.filename`.
@@ -103,7 +102,7 @@ class Structure:
     disposition: str
     filename: str
     decoded_size: int
-    parts: tuple[Structure, ...]
+    parts: tuple["Structure", ...]
 
 
 def structure(part: Part) -> Structure:
@@ -120,8 +119,8 @@ def structure(part: Part) -> Structure:
             parts.append(made(child, None))
         return Structure(
             content_type=_NO_PARTS if part.is_multipart and not parts else part.media_type,
-            parameters=part.parameters,
-            content_id=part.content_id,
+            parameters={name: printable(value) for name, value in part.parameters.items()},
+            content_id=printable(part.content_id),
             disposition=part.disposition,
             filename=part.filename,
             decoded_size=0 if part.is_multipart and parts else part.decoded_size,

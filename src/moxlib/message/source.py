@@ -1,23 +1,17 @@
 """Where the octets of a message come from: memory, or a file that is read by position, a block at a time."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol, TypeAlias
 
 from moxlib.errors import InputError
-from moxlib.moxio.atreader import positional
+from moxlib.moxio.atreader import HasFileno, positional
+from moxlib.moxio.streams import ReaderAt
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+__all__ = ["CHUNK", "BytesSource", "FileSource", "Source", "SupportsReadAt", "chunks_of", "open_source"]
 
-    from moxlib.moxio.atreader import HasFileno
-    from moxlib.moxio.streams import ReaderAt
-
-    SupportsReadAt: TypeAlias = ReaderAt | HasFileno | int
-    """What has `read_at(size, offset)`, an open file, or a file descriptor."""
-
-__all__ = ["CHUNK", "BytesSource", "FileSource", "Source", "open_source"]
+SupportsReadAt: TypeAlias = ReaderAt | HasFileno | int
+"""What has `read_at(size, offset)`, an open file, or a file descriptor."""
 
 CHUNK: Final = 64 * 1024  # octets of a body at a time: what a thread's read costs little for, and memory does not feel
 BLOCK: Final = 32 * 1024  # octets of a file at a time: most headers, and many small parts, take one read
@@ -70,9 +64,12 @@ class FileSource:
             OSError: or whatever the file raises.
         """
         end = min(end, self.size)
+        if end <= start:
+            return b""
         if end - start > BLOCK:  # to be handed out whole: not worth keeping
             return self._read_whole(start, end)
-        return self._at(start, end - start)[max(0, start - self._block_start) :][: max(0, end - start)]
+        block = self._at(start, end - start)
+        return block[start - self._block_start : end - self._block_start]
 
     def find(self, needle: bytes, start: int, end: int, /) -> int:
         """Search block by block, without keeping more than one.
@@ -108,19 +105,18 @@ class FileSource:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def open_source(source: bytes | SupportsReadAt, size: int | None) -> Source:
+def open_source(source: bytes | bytearray | memoryview | SupportsReadAt, size: int | None) -> Source:
     """Return the source for what `read_message` takes.
 
     Raises:
         InputError: `size` is negative.
         OSError: the size of the file cannot be found out.
     """
-    if isinstance(source, bytes):
-        return BytesSource(source if size is None else source[:size])
     if size is not None and size < 0:
         raise InputError("the size of a message is negative")
-    if isinstance(source, bytearray | memoryview):
-        return open_source(bytes(source), size)
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+        return BytesSource(data if size is None else data[:size])
     read_at = positional(source)
     if size is None:
         size = _size_of(source, read_at)
