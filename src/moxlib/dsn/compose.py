@@ -15,7 +15,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_domain
 from moxlib.dsn import text as write
 from moxlib.dsn.errors import InvalidDSN
-from moxlib.dsn.types import DSN, MTA, UTF8, RecipientStatus, Returned, TypedAddress
+from moxlib.dsn.types import DSN, MTA, UTF8, RecipientStatus, Returned, TypedAddress, default_status
 from moxlib.smtp import parse_path
 
 __all__ = ["compose", "needs_utf8"]
@@ -146,7 +146,10 @@ def _recipient_fields(recipient: RecipientStatus, *, utf8: bool) -> Iterator[tup
         yield "Original-Recipient", _address(recipient.original_recipient, utf8=utf8)
     yield "Final-Recipient", _address(recipient.final_recipient, utf8=utf8)
     yield "Action", recipient.action
-    yield "Status", f"{recipient.status}{write.comment(recipient.status_comment, utf8=utf8)}"
+    yield (
+        "Status",
+        f"{recipient.status or default_status(recipient.action)}{write.comment(recipient.status_comment, utf8=utf8)}",
+    )
     if recipient.remote_mta is not None:
         yield "Remote-MTA", _mta(recipient.remote_mta, utf8=utf8)
     if recipient.diagnostic_type:

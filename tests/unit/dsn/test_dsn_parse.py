@@ -152,8 +152,8 @@ def test_diagnostic_codes(value: str, kind: str, text: str, code: int, enhanced:
         ("5.1.1 (=?utf-8?q?unbekannter_Empf=C3=A4nger?=)", "5.1.1", "unbekannter Empfänger"),
         ("5.1.1 user unknown", "5.1.1", ""),
         ("5.7.1.", "5.7.1", ""),
-        ("unknown", "5.0.0", "unknown"),
-        ("5.1", "5.0.0", "5.1"),
+        ("unknown", "None", "unknown"),
+        ("5.1", "None", "5.1"),
     ],
 )
 def test_statuses(value: str, status: str, comment: str) -> None:
