@@ -144,6 +144,7 @@ CREATE TABLE moxlib_message (
     base_address text NOT NULL DEFAULT ''::text,
     mail_from text NOT NULL DEFAULT ''::text,
     fromid text NOT NULL DEFAULT ''::text,
+    feedback text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 
@@ -169,6 +170,7 @@ CREATE TABLE moxlib_retired (
     fromid text NOT NULL DEFAULT ''::text,
     hidden integer NOT NULL DEFAULT 0,
     forget_at bigint NOT NULL DEFAULT 0,
+    feedback text NOT NULL DEFAULT ''::text,
     PRIMARY KEY (id)
 );
 

@@ -155,7 +155,7 @@ CREATE TABLE moxlib_message (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'
-, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '', mail_from TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '');
+, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '', mail_from TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', feedback TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_queue (
     id TEXT NOT NULL
@@ -175,7 +175,7 @@ CREATE TABLE moxlib_retired (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL
-, base_address TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', hidden INTEGER NOT NULL DEFAULT 0, forget_at INTEGER NOT NULL DEFAULT 0);
+, base_address TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', hidden INTEGER NOT NULL DEFAULT 0, forget_at INTEGER NOT NULL DEFAULT 0, feedback TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_schema (version INTEGER NOT NULL);
 

@@ -20,6 +20,8 @@ AREAS = (
     "extra_headers",
     "schedules",
     "message_parse",
+    "dsn_parse",
+    "dsn_compose",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test

@@ -217,6 +217,11 @@ class Queue(Facade[AsyncQueue]):
     unsuppress: Final = blocking(AsyncQueue.unsuppress)
     import_suppressions: Final = blocking(AsyncQueue.import_suppressions)
     export_suppressions: Final = iterating(AsyncQueue.export_suppressions)
+    unsubscribe: Final = blocking(AsyncQueue.unsubscribe)
+
+    # incoming
+
+    incoming: Final = blocking(AsyncQueue.incoming)
 
     # webhooks
 

@@ -150,6 +150,7 @@ class MTA:
     comment: str = ""
 
     def __post_init__(self) -> None:
+        _set_line(self, "name", "an MTA")
         name = " ".join(self.name.split())
         if not name.isascii():
             name = _in_ascii(name)
@@ -159,7 +160,6 @@ class MTA:
         object.__setattr__(self, "type", self.type.lower())
         if self.type and not _atom(self.type):
             raise InvalidDSN("not a type of names", "an MTA", value=self.type)
-        _set_line(self, "name", "an MTA")
         _set_line(self, "comment", "an MTA")
         if not self.type and not name:
             raise InvalidDSN("neither a type nor a name", "an MTA")
@@ -186,7 +186,7 @@ class MTA:
 class RecipientStatus:
     """What became of a message for one recipient (RFC 3464 2.3).
 
-    Texts have no line ends or other controls; blanks around them do not count.
+    Texts have no line ends or other controls; tabs in them become blanks, and blanks around them do not count.
 
     Attributes:
         final_recipient: who it was delivered to, or could not be: the address of the last RCPT TO.
@@ -408,8 +408,8 @@ def _set_line(data: object, name: str, where: str) -> None:
         raise LimitExceeded(MAX_VALUE, where)
     if find_control(value):
         raise InvalidDSN("a line end or control character", where, value=value)
-    if value[0] in " \t" or value[-1] in " \t":
-        object.__setattr__(data, name, value.strip(" \t"))
+    if "\t" in value or value[0] == " " or value[-1] == " ":
+        object.__setattr__(data, name, value.replace("\t", " ").strip(" "))
 
 
 def _set_address(data: object, name: str, where: str) -> None:
@@ -447,7 +447,7 @@ def _checked_extensions(extensions: tuple[tuple[str, str], ...]) -> tuple[tuple[
             raise InvalidDSN("a line end or control character", name, value=value)
         if len(value) > MAX_VALUE:
             raise LimitExceeded(MAX_VALUE, name)
-        checked.append((name, value.strip(" \t")))
+        checked.append((name, value.replace("\t", " ").strip(" ")))
     return tuple(checked)
 
 

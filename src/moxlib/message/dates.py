@@ -3,8 +3,6 @@
 Not by `email.utils`, which does not say whether there was a zone, and whose datetimes may be out of range.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final

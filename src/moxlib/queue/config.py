@@ -305,6 +305,11 @@ class QueueConfig:
         config = self.accounts.get(account)
         return self.fromids if config is None or config.fromids is None else config.fromids
 
+    def all_fromids(self) -> tuple[FromIDConfig, ...]:
+        """Return everybody's settings of fromids: what comes in may be about anybody's message."""
+        own = [config.fromids for config in self.accounts.values() if config.fromids is not None]
+        return (self.fromids, *own)
+
     def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
         """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""
         account_config = self.accounts.get(account)

@@ -20,6 +20,7 @@ from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
 from moxlib.queue.events import EventFeed, EventMethods
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
+from moxlib.queue.incoming import IncomingMethods
 from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
@@ -45,7 +46,7 @@ TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base6
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue(SuppressionMethods, EventMethods, WebhookMethods):
+class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -583,8 +584,7 @@ class Queue(SuppressionMethods, EventMethods, WebhookMethods):
             plan_for=self._config.hook_plan,
             keep_feedback=self._config.keep_feedback,
         )
-        self._feed.wake()
-        self._wake_webhooks()
+        self._logged()
         return count
 
     # hold rules
@@ -626,6 +626,10 @@ class Queue(SuppressionMethods, EventMethods, WebhookMethods):
         return await self._storage.remove_hold_rule(rule if isinstance(rule, int) else rule.id)
 
     # checks
+
+    def _logged(self) -> None:
+        self._feed.wake()
+        self._wake_webhooks()
 
     def _wake_webhooks(self) -> None:
         for worker in self._workers:

@@ -13,6 +13,7 @@ from typing import assert_never
 from moxlib.mtasts import MemoryPolicyCache
 from moxlib.queue import hold
 from moxlib.queue.errors import ContentDamaged, InvalidConnection, QueueClosed
+from moxlib.queue.feedback import ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.hooks.settlement import HookDisable
 from moxlib.queue.limits import Rate
@@ -22,6 +23,7 @@ from moxlib.queue.storage.base import (
     ClaimResult,
     GiveBack,
     Matches,
+    PolicyFor,
     Quarantine,
     Retire,
     Retry,
@@ -43,6 +45,7 @@ from moxlib.queue.types import (
     StoredContent,
     Submission,
 )
+from moxlib.testing import _memory_feedback
 from moxlib.testing._memory_hooks import MemoryHooks, disabled_event
 from moxlib.testing._memory_page import page
 from moxlib.testing._memory_state import State
@@ -288,15 +291,15 @@ class MemoryStorage:
 
     async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
         """Return the messages that feedback may be about."""
-        state = self._state
-        known: list[Message | Retired] = [*state.messages.values(), *state.retired.values()]
-        if found := state.match(state.fromids[fromid] for fromid in set(fromids) if fromid in state.fromids):
-            return replace(found, by="fromid")
-        if envid and (found := state.match(m.id for m in known if m.envid == envid)):
-            return replace(found, by="envid")
-        if message_id and (found := state.match(m.id for m in known if m.message_id == message_id)):
-            return replace(found, by="message-id")
-        return Matches()
+        return _memory_feedback.match(self._state, fromids=fromids, envid=envid, message_id=message_id)
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about."""
+        return _memory_feedback.record(
+            self._state, report, account=account, policy_for=policy_for, plan_for=plan_for, now=now
+        )
 
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""

@@ -14,6 +14,7 @@ from moxlib.queue.types import (
     Event,
     EventType,
     Failed,
+    FeedbackSource,
     HoldRule,
     Outcome,
     RequireTLS,
@@ -91,9 +92,14 @@ def test_stored_names_do_not_change() -> None:
         "failed",
         "suppressed",
         "canceled",
+        "relayed",
+        "expanded",
+        "unrecognized",
+        "complained",
         "quarantined",
         "webhook_disabled",
     }
+    assert {source.value for source in FeedbackSource} == {"dsn", "bounce", "complaint", "other"}
 
 
 def test_an_event_without_a_code_has_none() -> None:

@@ -13,9 +13,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
+from moxlib.queue.feedback import MatchedBy, ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
@@ -37,6 +38,7 @@ from moxlib.queue.types import (
 
 __all__ = [
     "CLAIM_BODY_MAX",
+    "MAX_FEEDBACK",
     "MAX_MATCHES",
     "Claim",
     "ClaimRequest",
@@ -44,6 +46,7 @@ __all__ = [
     "DestinationLimits",
     "GiveBack",
     "Matches",
+    "PolicyFor",
     "Quarantine",
     "Retire",
     "Retry",
@@ -54,6 +57,7 @@ __all__ = [
 ]
 
 MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
+MAX_FEEDBACK: Final = 100  # results kept of one message; servers that say more of it say nothing new
 CLAIM_BODY_MAX = (
     16 * 1024
 )  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
@@ -142,9 +146,11 @@ class ClaimResult:
 class Matches:
     """What feedback may be about."""
 
-    by: Literal["", "fromid", "envid", "message-id"] = ""
+    by: MatchedBy = ""
     queued: tuple[Message, ...] = ()
     retired: tuple[Retired, ...] = ()
+    alone: bool = False
+    """What they were found by is of one message, and always was."""
 
 
 # Settlements: what becomes of a claimed message.
@@ -198,6 +204,9 @@ class Quarantine:
 
 
 Settlement = Retry | Retire | GiveBack | Quarantine
+
+PolicyFor = Callable[[str], SuppressionPolicy]
+"""Given an account, the rules by which its recipients are suppressed."""
 
 T = TypeVar("T")
 
@@ -405,6 +414,17 @@ class Storage(Protocol):
 
         By the first of these that finds any: a fromid, the envelope identifier, the Message-ID. In order of id, at
         most `MAX_MATCHES`: more than one says that the address must decide.
+        """
+        ...
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about, with their events, suppressions and webhooks.
+
+        The messages are matched (`match_feedback`, those of `account` only, if given) and told apart (`attribute`) in
+        the same transaction. What a message was told before by the same report (`digest`) changes nothing; nor does
+        what comes after `MAX_FEEDBACK` of it.
         """
         ...
 

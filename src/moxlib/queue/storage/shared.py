@@ -7,10 +7,11 @@ from functools import partial
 from typing import TypeVar
 
 from moxlib.mtasts import CachedPolicy, PolicyCache
+from moxlib.queue.feedback import ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
-from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Matches, Settlement, WorkerInfo
+from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Matches, PolicyFor, Settlement, WorkerInfo
 from moxlib.queue.storage.content import chunks
 from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.storage.operations import (
@@ -188,6 +189,21 @@ class OperationStorage(ABC):
     async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
         """Return the messages that feedback may be about."""
         return await self._read(partial(feedback.match_feedback, fromids=fromids, envid=envid, message_id=message_id))
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about."""
+        return await self._write(
+            partial(
+                feedback.record_feedback,
+                report=report,
+                account=account,
+                policy_for=policy_for,
+                plan_for=plan_for,
+                now=now,
+            )
+        )
 
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from moxlib.queue.hooks.records import PlanFor
 from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
-from moxlib.queue.storage.operations.feedback import forget_fromids
+from moxlib.queue.storage.operations.fromids import forget_fromids
 from moxlib.queue.storage.operations.hook_look import purge_hooks
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.idempotency import purge_keys

@@ -9,12 +9,12 @@ from functools import partial
 
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
-from moxlib.queue.storage.operations.feedback import forget_fromids
+from moxlib.queue.storage.operations.fromids import forget_fromids
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
 from moxlib.queue.storage.operations.suppression import judge_recipients
 from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
-from moxlib.queue.types import AttemptResult, EventType, Message
+from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, FeedbackSource, Message, Retired
 
 __all__ = ["DropFile", "event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
 
@@ -27,9 +27,10 @@ GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts
 QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, hold = 1,
     quarantine = ?, results = ? WHERE id = ?"""
 RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, forget_at, hidden,
-        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid)
+        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid, feedback)
     SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, ?, ?, m.attempts, m.max_attempts,
-        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address, m.fromid
+        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address, m.fromid,
+        m.feedback
     FROM moxlib_message m WHERE m.id = ?"""
 DELETE_MESSAGES = "DELETE FROM moxlib_message WHERE id IN ({ids})"
 # Of two transactions that retire the last two messages of a submission, the second must see what the first deleted.
@@ -49,6 +50,8 @@ DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
 EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class,
         suppressing, message_id, subject, extra, from_id, dsn)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+DSN_SOURCES = frozenset((FeedbackSource.DSN, FeedbackSource.BOUNCE))
 
 DropFile = Callable[[str], None]
 EventRow = tuple[Value, ...]
@@ -114,11 +117,17 @@ def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[str, b
 
 
 def event_row(
-    message: Message, type_: EventType, result: AttemptResult, at: int, *, suppressing: bool = False
+    message: Message | Retired,
+    type_: EventType,
+    result: AttemptResult | FeedbackResult,
+    at: int,
+    *,
+    suppressing: bool = False,
 ) -> EventRow:
-    """Return the event of a message's attempt; a delivery has no code and no error."""
+    """Return the event of a message's attempt, or of feedback on it; a delivery has no code and no error."""
     account, recipient = message.account, message.recipient
-    about = (message.message_id, message.subject, dump_extra(message.extra), message.fromid, 0)
+    dsn = isinstance(result, FeedbackResult) and result.source in DSN_SOURCES
+    about = (message.message_id, message.subject, dump_extra(message.extra), message.fromid, int(dsn))
     if type_ is EventType.DELIVERED:
         return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0, *about)
     class_ = result.reply_class.value if result.reply_class is not None else ""

@@ -39,6 +39,10 @@ DROP INDEX moxlib_retired_keep_until;
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0;
 CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
 
+-- What mail that came in told of a message: JSON; empty: nothing.
+ALTER TABLE moxlib_message ADD COLUMN feedback TEXT NOT NULL DEFAULT '';
+ALTER TABLE moxlib_retired ADD COLUMN feedback TEXT NOT NULL DEFAULT '';
+
 -- By which else a bounce says what it is about.
 CREATE INDEX moxlib_submission_envid ON moxlib_submission (envid) WHERE envid <> '';
 CREATE INDEX moxlib_submission_message_id ON moxlib_submission (message_id) WHERE message_id <> '';
