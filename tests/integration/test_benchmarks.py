@@ -73,3 +73,16 @@ def test_readers_of_messages_see_the_same(size: int, monkeypatch: pytest.MonkeyP
     envelope = message.headers(data)
     sender, *_, date, _ = message.modern_headers(data)
     assert (envelope.from_[0].name, envelope.date) == (sender.addresses[0].display_name, date.datetime)
+
+
+def test_figures_of_webhooks() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--engine", "sqlite", "webhooks"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    figures = {figure["name"]: figure for figure in map(json.loads, run.stdout.splitlines())}
+    assert list(figures) == [
+        "webhooks, sqlite, 1 URL",
+        "webhooks, sqlite, 50 URLs",
+        "webhooks, sqlite, 1 URL, batches of 20",
+    ]
+    assert all(figure["value"] > 0 for figure in figures.values())

@@ -42,6 +42,9 @@ class IncomingMethods:
     _config: QueueConfig
     _clock: Clock
 
+    def _logged(self) -> None:
+        raise NotImplementedError  # the queue has followers of its log, and workers
+
     async def incoming(
         self,
         message: "bytes | Part | SupportsReadAt",
@@ -88,6 +91,7 @@ class IncomingMethods:
                 now=self._clock.now(),
             )
             if recorded.recorded:
+                self._logged()
                 return recorded
         if in_memory:
             hooks = self._hooks(part, envelope, account or "")
@@ -95,6 +99,7 @@ class IncomingMethods:
             hooks = await asyncio.to_thread(self._hooks, part, envelope, account or "")
         if hooks:
             await self._storage.hooks.insert(hooks)
+            self._logged()
         return NotFeedback(automated=is_automated(part, envelope.mail_from), webhooks=len(hooks))
 
     def _report(self, part: Part, envelope: IncomingEnvelope) -> ReceivedFeedback:

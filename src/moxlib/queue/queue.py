@@ -18,6 +18,7 @@ from moxlib.queue import hold
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
+from moxlib.queue.events import EventFeed, EventMethods
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
 from moxlib.queue.incoming import IncomingMethods
 from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
@@ -30,9 +31,11 @@ from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
 from moxlib.queue.suppressions import SuppressionMethods
 from moxlib.queue.transport.base import Transport
-from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
+from moxlib.queue.types import EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
+from moxlib.queue.webhooks import WebhookMethods
 from moxlib.queue.worker import Worker
 from moxlib.queue.worker.group import task_group
+from moxlib.queue.worker.hooks import MakesCalls
 from moxlib.queue.worker.signals import stop_on_signals
 
 __all__ = ["Queue"]
@@ -43,7 +46,7 @@ TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base6
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue(SuppressionMethods, IncomingMethods):
+class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -65,6 +68,7 @@ class Queue(SuppressionMethods, IncomingMethods):
         random: Random | None = None,
         token: Callable[[], str] | None = None,
         random_octets: Callable[[int], bytes] | None = None,
+        webhook_caller: MakesCalls | None = None,
     ) -> None:
         self._storage = storage
         self._transports = dict(transports or {})
@@ -73,7 +77,9 @@ class Queue(SuppressionMethods, IncomingMethods):
         self._observer: Observer = observer or NullObserver()
         self._random = random or Random()
         self._entropy = Entropy(token=token or _random_token, octets=random_octets or secrets.token_bytes)
+        self._webhook_caller = webhook_caller
         self._workers: set[Worker] = set()
+        self._feed = EventFeed(storage)
         self._open = False
         for name, transport in self._transports.items():
             if not isinstance(transport, Transport):
@@ -91,6 +97,7 @@ class Queue(SuppressionMethods, IncomingMethods):
         random: Random | None = None,
         token: Callable[[], str] | None = None,
         random_octets: Callable[[int], bytes] | None = None,
+        webhook_caller: MakesCalls | None = None,
         transactions: Transactions | None = None,
         schema: str | None = None,
         connections: int | None = None,
@@ -108,6 +115,8 @@ class Queue(SuppressionMethods, IncomingMethods):
             random: spreads the waits between attempts.
             token: makes the left-hand side of Message-IDs that are added, and envelope identifiers.
             random_octets: makes fromids, as `secrets.token_bytes`, which is the default.
+            webhook_caller: sends webhooks; by default, each worker has a `moxlib.queue.hooks.HookCaller`. One that is
+                given serves one worker at a time.
             transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, which
                 is faster in a process that only delivers, and stalls the loop for some milliseconds at a time.
             schema: PostgreSQL's: in which schema of the database the queue lies; "moxlib" by default.
@@ -126,6 +135,7 @@ class Queue(SuppressionMethods, IncomingMethods):
             random=random,
             token=token,
             random_octets=random_octets,
+            webhook_caller=webhook_caller,
         )
 
     @property
@@ -160,6 +170,7 @@ class Queue(SuppressionMethods, IncomingMethods):
         if self._workers:
             raise StateError("a worker of this queue is still running")
         self._open = False
+        await self._feed.stop()
         await self._storage.close()
 
     # submit
@@ -302,7 +313,10 @@ class Queue(SuppressionMethods, IncomingMethods):
     async def worker(self) -> AsyncIterator[Worker]:
         """Deliver in the background until the block ends; then drain: attempts under way finish, the rest stays queued.
 
+        Webhooks are sent, too, if the configuration has any.
+
         Raises:
+            MissingExtra: there are webhooks, and aiohttp is not installed (extra: http).
             Exception: what ended the worker, should something unforeseen do so.
         """
         self._check_open()
@@ -313,6 +327,8 @@ class Queue(SuppressionMethods, IncomingMethods):
             clock=self._clock,
             observer=self._observer,
             random=self._random,
+            caller=self._webhook_caller,
+            logged=self._feed.wake,
         )
         async with task_group() as group:
             self._workers.add(worker)
@@ -491,13 +507,9 @@ class Queue(SuppressionMethods, IncomingMethods):
 
     async def next_due(self) -> datetime | None:
         """Return when a worker will next find something to do, at the earliest; None when nothing waits for one."""
-        return await self._storage.next_due()
-
-    async def events(self, *, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
-        """Return events of the durable log with an id over `after`, in order; none when there is none yet."""
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
-        return await self._storage.events(after=after, limit=limit)
+        due = await self._storage.next_due()
+        called = await self._storage.hooks.next_due() if self._config.has_webhooks else None
+        return min((at for at in (due, called) if at is not None), default=None)
 
     # operate: each returns how many messages it changed
 
@@ -563,7 +575,7 @@ class Queue(SuppressionMethods, IncomingMethods):
         return await self._retire(where, EventType.FAILED, "given up by an operator")
 
     async def _retire(self, where: MessageFilter, event: EventType, text: str) -> int:
-        return await self._storage.retire(
+        count = await self._storage.retire(
             where,
             event=event,
             text=text,
@@ -572,6 +584,8 @@ class Queue(SuppressionMethods, IncomingMethods):
             plan_for=self._config.hook_plan,
             keep_feedback=self._config.keep_feedback,
         )
+        self._logged()
+        return count
 
     # hold rules
 
@@ -612,6 +626,14 @@ class Queue(SuppressionMethods, IncomingMethods):
         return await self._storage.remove_hold_rule(rule if isinstance(rule, int) else rule.id)
 
     # checks
+
+    def _logged(self) -> None:
+        self._feed.wake()
+        self._wake_webhooks()
+
+    def _wake_webhooks(self) -> None:
+        for worker in self._workers:
+            worker.wake_webhooks()
 
     def _woken(self, changed: int) -> int:
         for worker in self._workers:

@@ -134,6 +134,11 @@ class HookState:
         """Let a claimed webhook wait again, as given."""
         there.hook, there.owner = replace(hook, in_flight=False), None
 
+    def give_back(self, there: Waiting, now: datetime) -> None:
+        """Let a claimed webhook wait again as if it had not been claimed."""
+        hook = there.hook
+        self.put_back(there, replace(hook, attempts=hook.attempts - 1, last_attempt=there.before, next_attempt=now))
+
     def turn(self, url: str) -> datetime | None:
         """Return when the first webhook of an endpoint can be called."""
         endpoint = self.endpoints[url]
@@ -153,6 +158,10 @@ class HookState:
 
     def claim(self, worker: int, request: HookClaimRequest) -> HookClaim:
         """Claim for a worker that is registered."""
+        if request.held is not None:
+            owned = [w for _, w in sorted(self.waiting.items()) if w.owner == worker]
+            for there in [w for w in owned if w.hook.id not in request.held]:
+                self.give_back(there, request.now)
         for url in request.release:
             if self.owners.get(url) == worker:
                 del self.owners[url]
@@ -193,12 +202,12 @@ class HookState:
                 if settlement.slow_until is not None:
                     until = max(settlement.slow_until, endpoint.slowed_until or settlement.slow_until)
                     self.endpoints[url] = replace(endpoint, slowed_until=until)
-            case HookGiveBack() | HookMove():
-                back = replace(hook, attempts=hook.attempts - 1, last_attempt=there.before, next_attempt=now)
-                if isinstance(settlement, HookMove):
-                    back = replace(back, url=settlement.url)
-                    self.endpoints.setdefault(back.url, HookEndpoint(url=back.url))
-                self.put_back(there, back)
+            case HookGiveBack():
+                self.give_back(there, now)
+            case HookMove(url=new):
+                self.endpoints.setdefault(new, HookEndpoint(url=new))
+                self.give_back(there, now)
+                there.hook = replace(there.hook, url=new)
             case HookDisable(result=result, why=why):
                 self.put_back(there, replace(hook, next_attempt=now, results=(*hook.results, result)))
                 if endpoint.disabled_since is None:

@@ -101,7 +101,7 @@ class Told(NamedTuple):
 
 
 async def told(queue: Queue, after: int = 0) -> list[Told]:
-    events = await queue.events(after=after)
+    events = await queue.list_events(after=after)
     return [Told(e.message, e.type.value, e.code, e.enhanced, e.dsn, e.suppressing) for e in events]
 
 
@@ -253,7 +253,7 @@ async def test_a_dsn_before_the_retirement_counts_and_changes_no_schedule(depot:
         assert [result.event for result in retired.feedback] == ["relayed", "failed"]
         again = await recorded(queue, dsn(status("a@one.example"), number=2), back(receipt))
         assert [r.recorded for r in again.recorded] == [False], "also after the message has moved"
-        assert [event.type for event in await queue.events()] == ["relayed", "delayed", "failed", "delivered"]
+        assert [event.type for event in await queue.list_events()] == ["relayed", "delayed", "failed", "delivered"]
 
 
 @pytest.mark.parametrize(

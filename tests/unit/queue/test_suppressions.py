@@ -38,7 +38,7 @@ def refusing(*addresses: str, refusal: Outcome = NO_MAILBOX) -> Callable[[Messag
 
 
 async def last_event(queue: Queue) -> tuple[str, bool]:
-    event = (await queue.events())[-1]
+    event = (await queue.list_events())[-1]
     return event.type.value, event.suppressing
 
 
@@ -60,7 +60,7 @@ async def test_a_suppressed_recipient_is_told_at_once_and_never_mailed(depot: "D
         [result] = retired.results
         assert (result.kind, result.transport, result.code) == (ResultKind.SUPPRESSED, "", 0)
         assert "asked for it" in result.text
-        events = {event.message: event for event in await queue.events()}
+        events = {event.message: event for event in await queue.list_events()}
         assert (events[one.id].type, events[one.id].error) == (EventType.SUPPRESSED, result.text)
         explained = await queue.explain(one.id)
         assert explained is not None

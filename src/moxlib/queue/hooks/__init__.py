@@ -7,12 +7,13 @@ judge(status, headers, now=...)     what an answer means: Success | Retry | Refu
 next_call(verdict, schedule, ...)   when the next attempt is; HOOK_SCHEDULE
 Hook, RetiredHook, HookResult       what is kept of a webhook: `queue.list_webhooks()` and others; HookEndpoint
 HookFilter, HookHistoryFilter       which of them
+Replay                              which events to send once more: `queue.replay_webhooks()`
 """
 
 from moxlib.queue.hooks.addresses import AddressRefused
 from moxlib.queue.hooks.caller import CallResult, HookCaller
 from moxlib.queue.hooks.config import HookConfig, Keep
-from moxlib.queue.hooks.records import Hook, HookEndpoint, HookOutcome, HookResult, RetiredHook
+from moxlib.queue.hooks.records import Hook, HookEndpoint, HookOutcome, HookResult, Replay, RetiredHook
 from moxlib.queue.hooks.retry_after import MAX_RETRY_AFTER
 from moxlib.queue.hooks.selection import HookFilter, HookHistoryFilter
 from moxlib.queue.hooks.verdict import (
@@ -42,6 +43,7 @@ __all__ = [
     "HookResult",
     "Keep",
     "Refused",
+    "Replay",
     "RetiredHook",
     "Retry",
     "Success",

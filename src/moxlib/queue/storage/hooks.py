@@ -34,6 +34,8 @@ class HookClaimRequest:
     room: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     release: Sequence[str] = ()
     """Endpoints that are given back first."""
+    held: frozenset[int] | None = None
+    """After a claim that seemed to fail: what the worker knows it has. If it owns more, that is given back first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ A later webhook of a message is *blocked*, and in no index that claims go by, un
 endpoint has a *turn*, as destinations have; it is in no such index while it is disabled, or another worker's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 
 from moxlib.queue.hooks.payload import hook_of_event
@@ -76,6 +76,7 @@ CLAIMED = f"SELECT {HOOK_COLUMNS} FROM moxlib_hook m WHERE m.id IN ({{ids}})"  #
 NEXT_TURN = "SELECT turn FROM moxlib_hook_endpoint WHERE turn IS NOT NULL AND owner IS NULL ORDER BY turn LIMIT 1"
 EARLIEST_TURN = "SELECT min(turn) FROM moxlib_hook_endpoint"
 
+ALL_OWNED = "SELECT id, url FROM moxlib_hook WHERE owner = ? ORDER BY id"
 OWNED = "SELECT id, url, message FROM moxlib_hook WHERE owner = ? AND id IN ({ids})"
 RETRY = """UPDATE moxlib_hook SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
     results = ? WHERE id = ?"""
@@ -211,6 +212,8 @@ def claim(tx: Tx, worker: int, request: HookClaimRequest) -> HookClaim:
         return HookClaim(hooks=(), next_turn=None)
     tx.serialize(LOCK)
     now = micros(request.now)
+    if request.held is not None:
+        _resync(tx, worker, request.held, now)
     tx.executemany(RELEASE, [(url, worker) for url in request.release])
     mine = [(url, turn) for url, turn in tx.query(MINE, (worker,)) if request.room.get(url, request.default_room) > 0]
     served = [url for url, turn in mine if turn <= now]
@@ -236,6 +239,13 @@ def claim(tx: Tx, worker: int, request: HookClaimRequest) -> HookClaim:
     tx.executemany(TAKE, [(worker, url) for url in sorted(set(taken.values()))])
     set_turns(tx, set(taken.values()))
     return HookClaim(hooks=_load(tx, list(taken)), next_turn=_next_turn(tx, worker, request))
+
+
+def _resync(tx: Tx, worker: int, held: Container[int], at: int) -> None:
+    """Give back what a worker owns and does not know of: it was claimed, but nobody could tell it so."""
+    unknown = [(id_, url) for id_, url in tx.query(ALL_OWNED, (worker,)) if id_ not in held]
+    tx.executemany(GIVE_BACK, [(at, id_) for id_, _ in unknown])
+    set_turns(tx, {url for _, url in unknown})
 
 
 def _load(tx: Tx, ids: list[int]) -> tuple[Hook, ...]:
