@@ -23,7 +23,7 @@ async def history(queue: Queue, where: HistoryFilter) -> AsyncIterator[Retired]:
 
 async def events_after(queue: Queue, last: int) -> AsyncIterator[Event]:
     """Yield the events after one you have seen: keep its id, and a restarted program goes on where it was."""
-    while events := await queue.events(after=last, limit=10):
+    while events := await queue.list_events(after=last, limit=10):
         for event in events:
             yield event
         last = events[-1].id

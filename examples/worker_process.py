@@ -28,7 +28,7 @@ async def serve() -> None:
 
         last = 0
         while waiting:
-            for event in await queue.events(after=last):
+            for event in await queue.list_events(after=last):
                 print(f"{event.recipient}: {event.type}")
                 if event.type in (EventType.DELIVERED, EventType.FAILED):
                     waiting.discard(event.message)

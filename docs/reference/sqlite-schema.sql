@@ -2,6 +2,18 @@ CREATE INDEX moxlib_content_file ON moxlib_content (file) WHERE file IS NOT NULL
 
 CREATE INDEX moxlib_destination_turn ON moxlib_destination (turn) WHERE turn IS NOT NULL;
 
+CREATE INDEX moxlib_hook_due ON moxlib_hook (url, next_attempt, id) WHERE owner IS NULL AND blocked = 0;
+
+CREATE INDEX moxlib_hook_endpoint_owner ON moxlib_hook_endpoint (owner) WHERE owner IS NOT NULL;
+
+CREATE INDEX moxlib_hook_endpoint_turn ON moxlib_hook_endpoint (turn, url) WHERE turn IS NOT NULL AND owner IS NULL;
+
+CREATE INDEX moxlib_hook_message ON moxlib_hook (message, id) WHERE message IS NOT NULL;
+
+CREATE INDEX moxlib_hook_owner ON moxlib_hook (owner) WHERE owner IS NOT NULL;
+
+CREATE INDEX moxlib_hook_retired_keep_until ON moxlib_hook_retired (keep_until);
+
 CREATE INDEX moxlib_idempotency_keep_until ON moxlib_idempotency (keep_until);
 
 CREATE INDEX moxlib_message_due ON moxlib_message (destination, next_attempt) WHERE owner IS NULL AND hold = 0;
@@ -57,7 +69,7 @@ CREATE TABLE moxlib_event (
     code INTEGER NOT NULL,
     enhanced TEXT NOT NULL,
     error TEXT NOT NULL
-, class TEXT NOT NULL DEFAULT '', suppressing INTEGER NOT NULL DEFAULT 0);
+, class TEXT NOT NULL DEFAULT '', suppressing INTEGER NOT NULL DEFAULT 0, message_id TEXT NOT NULL DEFAULT '', subject TEXT NOT NULL DEFAULT '', extra TEXT NOT NULL DEFAULT '{}', from_id TEXT NOT NULL DEFAULT '', dsn INTEGER NOT NULL DEFAULT 0);
 
 CREATE TABLE moxlib_fromid (
     fromid TEXT PRIMARY KEY,
@@ -70,6 +82,50 @@ CREATE TABLE moxlib_hold_rule (
     sender_domain TEXT NOT NULL,
     recipient_domain TEXT NOT NULL,
     UNIQUE (account, sender_domain, recipient_domain)
+);
+
+CREATE TABLE moxlib_hook (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL,
+    url TEXT NOT NULL,
+    event_id INTEGER,
+    message INTEGER,
+    event TEXT NOT NULL,
+    queued INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt INTEGER NOT NULL,
+    last_attempt INTEGER,
+    owner INTEGER,
+    claimed_at INTEGER,
+    blocked INTEGER NOT NULL DEFAULT 0,
+    results TEXT NOT NULL DEFAULT '[]',
+    payload BLOB NOT NULL
+);
+
+CREATE TABLE moxlib_hook_endpoint (
+    url TEXT PRIMARY KEY,
+    turn INTEGER,
+    owner INTEGER,
+    disabled_since INTEGER,
+    disabled_why TEXT NOT NULL DEFAULT '',
+    slowed_until INTEGER
+) WITHOUT ROWID;
+
+CREATE TABLE moxlib_hook_retired (
+    id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    url TEXT NOT NULL,
+    event_id INTEGER,
+    message INTEGER,
+    event TEXT NOT NULL,
+    queued INTEGER NOT NULL,
+    finished INTEGER NOT NULL,
+    keep_until INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    last_attempt INTEGER,
+    results TEXT NOT NULL,
+    payload BLOB NOT NULL
 );
 
 CREATE TABLE moxlib_idempotency (
@@ -99,7 +155,7 @@ CREATE TABLE moxlib_message (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL DEFAULT '[]'
-, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '', mail_from TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '');
+, notify TEXT NOT NULL DEFAULT '', orcpt TEXT NOT NULL DEFAULT '', base_address TEXT NOT NULL DEFAULT '', mail_from TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', feedback TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_queue (
     id TEXT NOT NULL
@@ -119,7 +175,7 @@ CREATE TABLE moxlib_retired (
     transport TEXT,
     require_tls TEXT NOT NULL,
     results TEXT NOT NULL
-, base_address TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', hidden INTEGER NOT NULL DEFAULT 0, forget_at INTEGER NOT NULL DEFAULT 0);
+, base_address TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', hidden INTEGER NOT NULL DEFAULT 0, forget_at INTEGER NOT NULL DEFAULT 0, feedback TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_schema (version INTEGER NOT NULL);
 
@@ -173,7 +229,7 @@ CREATE TABLE moxlib_suppression (
     reason TEXT NOT NULL,
     repeats INTEGER NOT NULL,
     evidence TEXT NOT NULL,
-    UNIQUE (account, base_address)
+    UNIQUE (base_address, account)
 );
 
 CREATE TABLE moxlib_worker (
@@ -181,3 +237,7 @@ CREATE TABLE moxlib_worker (
     identity TEXT NOT NULL,
     lease_until INTEGER NOT NULL
 );
+
+CREATE UNIQUE INDEX moxlib_hook_event ON moxlib_hook (event_id) WHERE event_id IS NOT NULL;
+
+CREATE UNIQUE INDEX moxlib_hook_retired_event ON moxlib_hook_retired (event_id) WHERE event_id IS NOT NULL;

@@ -20,6 +20,9 @@ AREAS = (
     "extra_headers",
     "schedules",
     "message_parse",
+    "webhook_payloads",
+    "dsn_parse",
+    "dsn_compose",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test

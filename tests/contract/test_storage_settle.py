@@ -212,7 +212,17 @@ async def test_retiring_moves_to_the_history_and_logs(desk: "Desk") -> None:
     assert retired is not None
     assert retired.success
     assert await desk.storage.events(after=0, limit=9) == (
-        Event(id=1, at=desk.now, type=EventType.DELIVERED, account="shop", message=receipt.id, recipient="a@x.example"),
+        Event(
+            id=1,
+            at=desk.now,
+            type=EventType.DELIVERED,
+            account="shop",
+            message=receipt.id,
+            recipient="a@x.example",
+            message_id="<m@here>",
+            subject="ü",
+            extra={"k": "v"},
+        ),
     )
 
 

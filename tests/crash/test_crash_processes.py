@@ -128,7 +128,7 @@ async def test_a_worker_stopped_past_its_lease_settles_nothing_of_what_was_taken
     assert sleeper.wait_for(lambda line: "lease_lost" in line)["lease_lost"] == 1
     async with stage.open() as queue:
         assert await queue.get_retired(id_) == before
-        assert [event.type.value for event in await queue.events()] == ["delivered"]
+        assert [event.type.value for event in await queue.list_events()] == ["delivered"]
         assert await queue.count_messages(MessageFilter()) == 0
 
     [next_id] = await submit(stage, "user@d0.example")
@@ -165,7 +165,7 @@ async def test_a_late_settlement_does_not_end_the_attempt_of_another_worker(any_
     successor.stop()
     async with stage.open() as queue:
         retired = await queue.get_retired(id_)
-        assert [event.type.value for event in await queue.events()] == ["delivered"]
+        assert [event.type.value for event in await queue.list_events()] == ["delivered"]
     assert retired is not None
     assert [result.kind.value for result in retired.results] == ["interrupted", "delivered"]
     assert [line["attempt"] for line in stage.taken] == [1, 2]

@@ -112,7 +112,7 @@ def test_any_arguments(target: Target, id_: int, at: Any, by: timedelta, text: s
         lambda queue: queue.get(id_),
         lambda queue: queue.get_retired(id_),
         lambda queue: queue.explain(id_),
-        lambda queue: queue.events(after=id_, limit=limit),
+        lambda queue: queue.list_events(after=id_, limit=limit),
         lambda queue: queue.list_messages(limit=limit),
         lambda queue: queue.reschedule(where, at=at),
         lambda queue: queue.reschedule(where, by=by),

@@ -45,3 +45,44 @@ def test_submits_in_postgresql_and_its_peer(postgres_server: PostgresServer, sub
 
 def test_worker_processes_deliver_each_message_once(postgres_server: PostgresServer, workers: ModuleType) -> None:
     assert workers.drain(postgres_server.database, port=None, processes=2, count=40) > 0
+
+
+def test_figures_of_reading_messages() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "message"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    figures = {figure["name"]: figure for figure in map(json.loads, run.stdout.splitlines())}
+    assert list(figures) == [
+        f"message, {what}, {size}" for size in ("4 KB", "1 MB") for what in ("headers", "tree", "structure and text")
+    ]
+    assert all(figure["value"] > 0 for figure in figures.values())
+    assert figures["message, tree, 1 MB"]["peers"].keys() == {"email, compat32", "email, default"}
+
+
+@pytest.mark.parametrize("size", [4 * 1024, 1024 * 1024])
+def test_readers_of_messages_see_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    message = import_module("benchmarks.message")
+    data = message.sample(size)
+    assert 0.95 < len(data) / size < 1.05
+    trees = [
+        [(media_type, name or "") for media_type, name in read(data)]
+        for read in (message.tree, message.compat32_tree, message.modern_tree)
+    ]
+    assert trees[0] == trees[1] == trees[2]
+    envelope = message.headers(data)
+    sender, *_, date, _ = message.modern_headers(data)
+    assert (envelope.from_[0].name, envelope.date) == (sender.addresses[0].display_name, date.datetime)
+
+
+def test_figures_of_webhooks() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--engine", "sqlite", "webhooks"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    figures = {figure["name"]: figure for figure in map(json.loads, run.stdout.splitlines())}
+    assert list(figures) == [
+        "webhooks, sqlite, 1 URL",
+        "webhooks, sqlite, 50 URLs",
+        "webhooks, sqlite, 1 URL, batches of 20",
+    ]
+    assert all(figure["value"] > 0 for figure in figures.values())

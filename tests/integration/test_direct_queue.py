@@ -312,7 +312,7 @@ async def test_recipients_that_fare_differently_at_two_hosts_are_settled_each_by
         assert there.took() == Counter({"ok": 1, "grey": 1, "slow": 1})
         assert [each.results[-1].peer for each in found] == [MX1, MX2, MX2, MX1]
         assert found[2].results[0].reply_class is ReplyClass.FULL
-        events = [(event.recipient.partition("@")[0], event.type.value) for event in await there.queue.events()]
+        events = [(event.recipient.partition("@")[0], event.type.value) for event in await there.queue.list_events()]
         assert sorted(events) == [
             ("gone", "failed"),
             ("grey", "delivered"),
@@ -486,7 +486,7 @@ async def test_the_history_tells_what_a_greylisting_host_said_and_what_was_diall
         [number] = await there.submit(f"b@{DOMAIN}")
         await there.empty()
         found = await there.retired(number)
-        events = await there.queue.events()
+        events = await there.queue.list_events()
     first, last = found.results
     assert (first.kind, first.command, first.reply_class) == (ResultKind.DEFERRED, "RCPT TO", ReplyClass.GREYLISTING)
     assert (last.kind, last.command, last.reply_class) == (ResultKind.DELIVERED, "", None)

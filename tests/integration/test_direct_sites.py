@@ -230,7 +230,7 @@ async def test_the_history_says_how_it_went(tmp_path: Path) -> None:
             [gone] = await submit(queue, f"gone@{DOMAIN}")
             await run_until_empty(queue, clock)
             kept, lost = await queue.get_retired(full), await queue.get_retired(gone)
-            events = await queue.events()
+            events = await queue.list_events()
     assert kept is not None
     assert lost is not None
     assert [result.reply_class for result in kept.results] == [ReplyClass.FULL, None]

@@ -170,7 +170,7 @@ async def use(queue: Queue) -> list[StorageError]:
     operations: tuple[Callable[[], Awaitable[object]], ...] = (
         queue.list_messages,
         queue.list_history,
-        queue.events,
+        queue.list_events,
         queue.hold_rules,
         queue.next_due,
         lambda: queue.explain(45),

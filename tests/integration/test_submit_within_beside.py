@@ -171,7 +171,7 @@ async def reschedules(queue: Queue) -> None:
 async def drops(queue: Queue) -> None:
     assert await queue.drop(MessageFilter(recipient="first@")) == 1
     assert await queue.fail(ALL) == 1
-    assert [event.error for event in await queue.events()] == ["dropped from the queue", "given up by an operator"]
+    assert [event.error for event in await queue.list_events()] == ["dropped from the queue", "given up by an operator"]
 
 
 async def changes_hold_rules(queue: Queue) -> None:

@@ -2,10 +2,11 @@
 
 from email.message import EmailMessage, Message
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moxlib.message import InvalidMessage, check_lines, envelope_of, inspect_header, serialize, split_addresses
+from moxlib.message.addresses import split_mailboxes
 
 names = st.sampled_from(
     [b"From", b"To", b"bcc", b"Subject", b"Message-ID", b"X-Y", b"Date", b"TLS-Required", b"", b"\xff"]
@@ -48,10 +49,27 @@ def test_facts_or_our_error(head: bytes, rest: bytes) -> None:
 
 
 @given(st.text(alphabet='ab@.,;:<>()[]" \\\t\r\nü', max_size=40))
+@example('<" :')
 def test_address_lists_always_split(value: str) -> None:
     specs = split_addresses(value)
     assert split_addresses("x@example.com, " + value)[:1] == ["x@example.com"]
     assert all(spec == spec.strip() for spec in specs)
+    assert [spec for _, spec in split_mailboxes(value)] == [spec for spec in specs if spec]
+
+
+named = st.one_of(
+    st.text("ab .-=?_ü", max_size=12),
+    st.text('ab .,:<>@()"', max_size=12).map(lambda name: '"' + name.replace('"', '\\"') + '"'),
+    st.sampled_from(["=?utf-8?q?=C3=BC?= x", "=?utf-8?q?a?=  =?utf-8?b?Yg?=", ""]),
+)
+
+
+@given(st.lists(named, min_size=1, max_size=4))
+def test_names_are_read_alike_whatever_else_is_in_the_list(names: list[str]) -> None:
+    value = ", ".join(f"{name} <a@example.com>" for name in names)
+    alone = split_mailboxes(value)
+    assert [spec for _, spec in alone] == ["a@example.com"] * len(names)
+    assert split_mailboxes(value + " (a comment, for which the list is taken apart word by word)") == alone
 
 
 @given(st.dictionaries(st.sampled_from(["From", "Subject", "To", "X-Y"]), st.text(max_size=60)), st.text(max_size=60))

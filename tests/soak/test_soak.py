@@ -71,7 +71,7 @@ class Ledger:
         """Read the event log as it grows."""
         after = 0
         while True:
-            events = await queue.events(after=after, limit=1000)
+            events = await queue.list_events(after=after, limit=1000)
             for event in events:
                 after = event.id
                 self._mark(self.events, event.id)

@@ -16,16 +16,17 @@ from moxlib.blocking.portal import Portal
 __all__ = ["Facade", "blocking", "bouncing", "holding", "iterating", "posting", "told"]
 
 A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
 P = ParamSpec("P")
 T = TypeVar("T")
 V = TypeVar("V")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Facade(Generic[A]):
+class Facade(Generic[A_co]):
     """Stands before an async object that lives in a portal's loop."""
 
-    def _reach(self) -> tuple[Portal, A]:
+    def _reach(self) -> tuple[Portal, A_co]:
         """Return the portal and what is behind it.
 
         Raises:
@@ -36,7 +37,9 @@ class Facade(Generic[A]):
 
 def told(function: F) -> F:
     """Make the docstring, which is that of an async function, one of a function that blocks; return the function."""
-    function.__doc__ = (function.__doc__ or "").replace("async with", "with").replace("await ", "")
+    function.__doc__ = (function.__doc__ or "").replace("await ", "")
+    for statement in ("with", "for"):
+        function.__doc__ = function.__doc__.replace(f"async {statement}", statement)
     return function
 
 
@@ -103,7 +106,8 @@ def holding(
         portal, behind = self._reach()
         return Holding(portal, _covered(portal, method(behind, *args, **kwargs), cover), owner=self)
 
-    return _returning(hold, AbstractContextManager[cover])  # type: ignore[valid-type]
+    shown = cover if isinstance(cover, type) else inspect.signature(cover).return_annotation
+    return _returning(hold, AbstractContextManager[shown])  # type: ignore[valid-type]
 
 
 def posting(method: Callable[Concatenate[A, P], None]) -> Callable[Concatenate[Facade[A], P], None]:

@@ -23,6 +23,10 @@ P = ParamSpec("P")
 Q = TypeVar("Q", bound="Queue")
 
 
+def _nothing(_portal: Portal, _value: None) -> None:
+    """Cover nothing."""
+
+
 class _Opening(Generic[P]):
     """What type checkers see of `Queue.open`: a class method with the parameters of the async one."""
 
@@ -180,7 +184,13 @@ class Queue(Facade[AsyncQueue]):
     preview: Final = blocking(AsyncQueue.preview)
     dump: Final = iterating(AsyncQueue.dump)
     next_due: Final = blocking(AsyncQueue.next_due)
-    events: Final = blocking(AsyncQueue.events)
+
+    # events
+
+    list_events: Final = blocking(AsyncQueue.list_events)
+    last_event: Final = blocking(AsyncQueue.last_event)
+    events: Final = iterating(AsyncQueue.events)
+    on_event: Final = holding(AsyncQueue.on_event, _nothing)
 
     # operate
 
@@ -207,6 +217,26 @@ class Queue(Facade[AsyncQueue]):
     unsuppress: Final = blocking(AsyncQueue.unsuppress)
     import_suppressions: Final = blocking(AsyncQueue.import_suppressions)
     export_suppressions: Final = iterating(AsyncQueue.export_suppressions)
+    unsubscribe: Final = blocking(AsyncQueue.unsubscribe)
+
+    # incoming
+
+    incoming: Final = blocking(AsyncQueue.incoming)
+
+    # webhooks
+
+    get_webhook: Final = blocking(AsyncQueue.get_webhook)
+    list_webhooks: Final = blocking(AsyncQueue.list_webhooks)
+    count_webhooks: Final = blocking(AsyncQueue.count_webhooks)
+    get_retired_webhook: Final = blocking(AsyncQueue.get_retired_webhook)
+    list_webhook_history: Final = blocking(AsyncQueue.list_webhook_history)
+    count_webhook_history: Final = blocking(AsyncQueue.count_webhook_history)
+    cancel_webhooks: Final = blocking(AsyncQueue.cancel_webhooks)
+    retry_webhooks_now: Final = blocking(AsyncQueue.retry_webhooks_now)
+    reschedule_webhooks: Final = blocking(AsyncQueue.reschedule_webhooks)
+    replay_webhooks: Final = blocking(AsyncQueue.replay_webhooks)
+    webhook_endpoints: Final = blocking(AsyncQueue.webhook_endpoints)
+    enable_webhook: Final = blocking(AsyncQueue.enable_webhook)
 
     def _reach(self) -> tuple[Portal, AsyncQueue]:
         if self._portal is None:

@@ -22,6 +22,7 @@ class Worker(Facade[AsyncWorker]):
         return self._worker.id
 
     wake: Final = posting(AsyncWorker.wake)
+    wake_webhooks: Final = posting(AsyncWorker.wake_webhooks)
     stop: Final = posting(AsyncWorker.stop)
     ended: Final = blocking(AsyncWorker.ended)
     wait_idle: Final = blocking(AsyncWorker.wait_idle)

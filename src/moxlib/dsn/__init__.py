@@ -1,4 +1,15 @@
-"""Delivery status notifications."""
+"""Delivery status notifications (RFC 3464, 6522, 6533): read and written; abuse reports (RFC 5965), and other bounces.
+
+parse_report(source) -> DSN | AbuseReport | None     the report that a message is, as servers write them
+read_bounce(source) -> Bounce | None                 a bounce in a form of its own, recognised by its words
+parse_dsn(source) -> DSN                             a DSN, of which the form is insisted on
+compose(dsn, *, smtputf8, clock, boundary) -> bytes  a DSN as a message, in UTF-8 or in 7 bits
+needs_utf8(dsn) -> bool                              whether the first of these says more
+DSN             reporting_mta, recipients, text, original_envelope_id, returned, ...; each RecipientStatus has
+                final_recipient, action, status, diagnostic_text, code, enhanced, ...
+AbuseReport     feedback_type, original_rcpt_to, source_ip, returned, ...
+NotADSN, InvalidReport, InvalidDSN                   what goes wrong: see `moxlib.dsn.errors`
+"""
 
 from moxlib.dsn.abuse import AbuseReport
 from moxlib.dsn.bounce import Bounce, BouncedRecipient, read_bounce

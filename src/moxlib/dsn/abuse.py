@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from moxlib.dsn.errors import InvalidReport
-from moxlib.dsn.lines import read_groups, split_comments
+from moxlib.dsn.lines import is_field_name, read_groups, split_comments
 from moxlib.dsn.received import Heading
 from moxlib.dsn.types import Returned
 from moxlib.message import Part, decode_words, parse_date
@@ -106,13 +106,14 @@ def read_feedback(part: Part, heading: Heading, text: str, returned: Returned | 
     """
     values: dict[str, list[str]] = {}
     extensions: list[tuple[str, str]] = []
-    for group in read_groups(part.body(MAX_FEEDBACK), error=InvalidReport):
-        for name, _, value in group:
-            lowered = name.lower()
-            if lowered in _KNOWN:
-                values.setdefault(lowered, []).append(value.strip(" \t"))
-            else:
-                extensions.append((name, decode_words(value.strip(" \t"))))
+    for line in "\n".join(read_groups(part.body(MAX_FEEDBACK), error=InvalidReport)).split("\n"):
+        name, colon, value = line.partition(":")
+        if not colon or not is_field_name(name):
+            raise InvalidReport("not a field", "second part", value=line)
+        if name.lower() in _KNOWN:
+            values.setdefault(name.lower(), []).append(value.strip(" "))
+        else:
+            extensions.append((name, decode_words(value.strip(" "))))
 
     def one(name: str) -> str:
         return values[name][0] if name in values else ""

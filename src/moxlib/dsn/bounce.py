@@ -11,7 +11,7 @@ from typing import Final
 from moxlib.dsn.lines import MAX_STATUS, read_groups, split_comments
 from moxlib.dsn.parse import STATUS_TYPES, parse_report
 from moxlib.dsn.received import Heading, opened, readable, returned_in
-from moxlib.dsn.styles import STYLES, Named
+from moxlib.dsn.styles import MAX_OPENING, STYLES, Named
 from moxlib.dsn.types import MAX_RECIPIENTS, Action, Returned
 from moxlib.errors import InputError
 from moxlib.message import Part, split_addresses
@@ -19,7 +19,7 @@ from moxlib.smtp import EnhancedCode, InvalidAddress, parse_address
 
 __all__ = ["Bounce", "BouncedRecipient", "read_bounce"]
 
-MAX_TEXT_READ: Final = 64 * 1024  # characters in which recipients are looked for; what follows is the message
+MAX_TEXT_READ: Final = 64 * 1024  # octets in which recipients are looked for; what follows is the message
 MAX_PARTS: Final = 20  # in which a returned message or a status is looked for
 
 _DAEMONS: Final = frozenset(
@@ -36,7 +36,7 @@ _DAEMONS: Final = frozenset(
 )
 _daemon_name = re.compile(r"mailer[- ]?daemon|mail delivery (?:sub)?system|postmaster|microsoft outlook", re.IGNORECASE)
 _reply = re.compile(
-    r"(?<![0-9.])([45][0-9]{2})[ #:-]+([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9])"  # 550 5.1.1, 550-5.1.1, 550 #5.1.1
+    r"(?<![0-9.])([45][0-9]{2})[ #:-]+([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9])"  # 550 5.1.1, 550 #5.1.1, 550: 5.1.1
     r"|(?<![0-9.:])([45][0-9]{2})(?=[ :-]+[^0-9\s])"  # 550 no, 550: no
     r"|(?<![0-9.])#?([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])"  # #5.1.1, (5.1.1)
 )
@@ -112,7 +112,7 @@ def read_bounce(source: bytes | Part) -> Bounce | None:
             return None
     except InputError:
         pass  # a malformed one: what of it can be read?
-    text = readable(message)[:MAX_TEXT_READ]
+    text = readable(message, MAX_TEXT_READ)
     returned = _returned(message)
     recognised = _by_status(message) or _by_style(text) or _by_field(message, text)
     if recognised is None:
@@ -155,13 +155,14 @@ def _by_status(message: Part) -> _Recognised | None:
                 groups = read_groups(part.body(MAX_STATUS))
             except InputError:
                 continue
-            found = [_of_fields({name.lower(): value for name, _, value in group}) for group in groups]
+            found = [_of_fields(group) for group in groups]
             if recipients := _each_once(found):
                 return "delivery-status", recipients, ""
     return None
 
 
-def _of_fields(fields: dict[str, str]) -> BouncedRecipient | None:
+def _of_fields(group: str) -> BouncedRecipient | None:
+    fields = {name.lower(): value for name, _, value in (line.partition(":") for line in group.split("\n"))}
     address = fields.get("final-recipient", "") or fields.get("original-recipient", "")
     action = split_comments(fields.get("action", ""))[0].lower()
     status = fields.get("status", "")
@@ -174,15 +175,16 @@ def _of_fields(fields: dict[str, str]) -> BouncedRecipient | None:
 
 
 def _by_style(text: str) -> _Recognised | None:
+    opening = text[:MAX_OPENING].lower()
     for style in STYLES:
-        section = style.section(text)
+        section = style.section(text, opening)
         if section is None:
             continue
         begin, end, copy = section
         # A code that begins with 4 is no delay, if the text speaks of a failure: then it was retried long enough.
         delayed = _delay.search(text, 0, end) is not None
         if recipients := _each_once([_of_named(named, delayed=delayed) for named in style.named(text[begin:end])]):
-            return style.name, recipients, text[copy:] if style.copy else ""
+            return style.name, recipients, text[copy:]
     return None
 
 
@@ -194,7 +196,8 @@ def _of_named(named: Named, *, delayed: bool) -> BouncedRecipient | None:
 def _by_field(message: Part, text: str) -> _Recognised | None:
     """Read X-Failed-Recipients, and the reason of each from where the text names it, if it does."""
     found = []
-    for spec in split_addresses(", ".join(message.values("x-failed-recipients"))[:MAX_TEXT_READ]):
+    value = ", ".join(message.values("x-failed-recipients"))
+    for spec in split_addresses(value[:MAX_TEXT_READ])[:MAX_RECIPIENTS]:
         at = text.find(spec)
         reason = " ".join(text[at + len(spec) : at + 1000].split()) if spec and at >= 0 else ""
         code, enhanced = _codes(reason)

@@ -15,7 +15,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_domain
 from moxlib.dsn import text as write
 from moxlib.dsn.errors import InvalidDSN
-from moxlib.dsn.types import DSN, MTA, UTF8, RecipientStatus, Returned, TypedAddress
+from moxlib.dsn.types import DSN, MTA, UTF8, RecipientStatus, Returned, TypedAddress, default_status
 from moxlib.smtp import parse_path
 
 __all__ = ["compose", "needs_utf8"]
@@ -23,6 +23,7 @@ __all__ = ["compose", "needs_utf8"]
 MAX_LINE: Final = 998  # octets without the line end, RFC 5322 2.1.1
 
 _boundary = re.compile(r"[A-Za-z0-9'()+_,./:=?-]{1,70}").fullmatch  # RFC 2046 5.1.1; without blanks, which it may have
+_special = re.compile(r'[()<>"]')
 _unclean = re.compile(rb"\r(?!\n)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 
 
@@ -145,7 +146,10 @@ def _recipient_fields(recipient: RecipientStatus, *, utf8: bool) -> Iterator[tup
         yield "Original-Recipient", _address(recipient.original_recipient, utf8=utf8)
     yield "Final-Recipient", _address(recipient.final_recipient, utf8=utf8)
     yield "Action", recipient.action
-    yield "Status", f"{recipient.status}{write.comment(recipient.status_comment, utf8=utf8)}"
+    yield (
+        "Status",
+        f"{recipient.status or default_status(recipient.action)}{write.comment(recipient.status_comment, utf8=utf8)}",
+    )
     if recipient.remote_mta is not None:
         yield "Remote-MTA", _mta(recipient.remote_mta, utf8=utf8)
     if recipient.diagnostic_type:
@@ -172,7 +176,11 @@ def _address(address: TypedAddress, *, utf8: bool) -> str:
     if not utf8 and address.type != UTF8:
         return f"{address.type};{address.address}"
     path = parse_path(address.address)
-    return f"{UTF8};{path.pack(smtputf8=True)}" if utf8 else f"{UTF8};{path.localpart.dsn(utf8=False)}@{path.host}"
+    if utf8:
+        return f"{UTF8};{path.pack(smtputf8=True)}"
+    # RFC 6533 3 lets them stand, but in a field parentheses are comments, and angle brackets are taken off.
+    localpart = _special.sub(lambda match: f"\\x{{{ord(match[0]):x}}}", path.localpart.dsn(utf8=False))
+    return f"{UTF8};{localpart}@{path.host}"
 
 
 def _mta(mta: MTA, *, utf8: bool) -> str:

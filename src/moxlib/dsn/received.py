@@ -28,10 +28,11 @@ LIMITS: Final = Limits(max_header=256 * 1024, max_depth=10, max_parts=50)
 # What most servers write, for which `split_addresses` takes several times as long.
 _SPEC: Final = r'[^\s"(),:;<>@\[\]\\]++@[^\s"(),:;<>@\[\]\\]++'
 _usual = re.compile(rf'(?:"[^"\\]*+"|[^"(),:;<>@\[\]\\]*+)\s*+<({_SPEC})>|({_SPEC})(?:\s*+\([^()\\]*+\))?').fullmatch
-_group = re.compile(r"((?:=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=\s*)+):\s*;?\s*").fullmatch
-_hidden = re.compile(r"<(style|script|head)\b.*?</\1\s*>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
-_line_tag = re.compile(r"<(?:br|/p|/div|/tr|/h[1-6]|/li|/td)\b[^>]*>", re.IGNORECASE)
-_tag = re.compile(r"<[^>]*>")
+_group = re.compile(r"((?>(?:=\?[^?\s]++\?[BbQq]\?[^?\s]*+\?=\s*+)+)):\s*+;?\s*+").fullmatch
+# What is not closed goes to the end, or each further one would be searched to there, too.
+_hidden = re.compile(r"<(style|script|head)\b.*?(?:</\1\s*+>|\Z)|<!--.*?(?:-->|\Z)", re.IGNORECASE | re.DOTALL)
+_line_tag = re.compile(r"<(?:br|/p|/div|/tr|/h[1-6]|/li|/td)\b[^<>]*+>", re.IGNORECASE)
+_tag = re.compile(r"<[^<>]*+>")
 _blanks = re.compile(r"[ \t\xa0]+")
 _line_end = re.compile(r"\r++\n")
 
@@ -84,12 +85,12 @@ def _one_address(value: str) -> str:
         return ""
 
 
-def readable(part: Part) -> str:
-    """Return the plain text of a part, else what is to be read of its HTML; empty if it has neither."""
-    if part.media_type == "text/plain":
-        return _with_newlines(part.text(MAX_TEXT))
-    found = read_text(part, MAX_TEXT)
-    return found.text or _without_tags(found.html)
+def readable(part: Part, max_size: int = MAX_TEXT) -> str:
+    """Return the first plain text in a part, else what is to be read of its HTML; empty if it has neither."""
+    for inner in part.walk():
+        if inner.media_type == "text/plain" and inner.disposition != "attachment":
+            return _with_newlines(inner.text(max_size))
+    return _without_tags(read_text(part, max_size).html)
 
 
 def _with_newlines(text: str) -> str:

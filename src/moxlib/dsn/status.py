@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from moxlib.dns import MAX_LABEL
 from moxlib.dsn.errors import InvalidDSN
-from moxlib.dsn.lines import Group, read_date, read_groups, split_comments
+from moxlib.dsn.lines import is_field_name, read_date, read_groups, split_comments
 from moxlib.dsn.types import (
     KNOWN,
     MAIL_TYPES,
@@ -23,20 +24,24 @@ from moxlib.dsn.types import (
     Action,
     RecipientStatus,
     TypedAddress,
-    default_status,
     is_reporting_type,
     trusted,
 )
 from moxlib.errors import LimitExceeded
 from moxlib.message import decode_words
 from moxlib.message.words import printable
-from moxlib.smtp import Address, EnhancedCode, InvalidAddress, parse_address, parse_dsn_address
+from moxlib.smtp import MAX_LOCALPART, Address, EnhancedCode, InvalidAddress, parse_address, parse_dsn_address
 
 __all__ = ["StatusPart", "read_status"]
 
 _code = re.compile(r"(?<![0-9.])([245])\.([0-9]{1,5})\.([0-9]{1,5})(?![0-9])").search
 _diagnostic_type = re.compile(r"[A-Za-z][A-Za-z0-9._+-]*").fullmatch
-_word = re.compile(r"[^ \t;]+").fullmatch
+_word = re.compile(r"[^ ;]+").fullmatch
+# What most servers write, and `parse_address` takes and `str` gives back as it is; they need twice as long for it.
+_usual_address = re.compile(
+    r"(?:rfc822|RFC822);[ ]?([A-Za-z0-9_+=-]++(?>(?:\.[A-Za-z0-9_+=-]++)*))"
+    r"@((?>(?:[a-z0-9]++(?>(?:-[a-z0-9]++)*)\.)*)[a-z]++)"
+).fullmatch
 _escape = re.compile(r"\\x\{[0-9A-Fa-f]{1,6}\}")
 _plain_name = re.compile(r"[A-Za-z0-9._-]+").fullmatch
 _not_in_name = re.compile(r'[()"\\;]+')
@@ -74,7 +79,7 @@ def read_status(data: bytes, *, utf8: bool) -> StatusPart:
     if "reporting-mta" not in known:
         raise InvalidDSN("missing", "Reporting-MTA")
     if not recipients:
-        raise InvalidDSN("no recipient", "delivery-status part")
+        raise InvalidDSN("no recipient", "second part")
     return trusted(
         StatusPart,
         reporting_mta=_mta(known["reporting-mta"], "Reporting-MTA"),
@@ -94,36 +99,44 @@ class _Fields:
 
     __slots__ = ("extensions", "known")
 
-    def __init__(self, group: Group, recipient: int) -> None:
+    def __init__(self) -> None:
         self.known: dict[str, str] = {}
         self.extensions: list[tuple[str, str]] = []
-        self.take(group, recipient)
 
-    def take(self, group: Group, recipient: int) -> None:
+    def take(self, group: str) -> None:
         known = self.known
-        for name, _, value in group:
+        for line in group.split("\n"):
+            name, colon, value = line.partition(":")
             key = _KEYS.get(name) or name.lower()
+            if not colon or (key not in KNOWN and not is_field_name(name)):
+                raise InvalidDSN("not a field", "second part", value=line)
             if key not in KNOWN:
                 self.extensions.append((name, _text(value)))
             elif key in known:
-                raise InvalidDSN("repeated", name, recipient=recipient)
+                raise InvalidDSN("repeated", name, value=value.strip())
             else:
-                known[key] = value.strip(" \t")
+                known[key] = value.strip(" ")
         if len(self.extensions) > MAX_EXTENSIONS:
             raise LimitExceeded(MAX_EXTENSIONS, "the number of extension fields")
 
 
-def _sorted_groups(groups: list[Group]) -> tuple[_Fields, list[_Fields]]:
-    message = _Fields([], 0)
+def _sorted_groups(groups: list[str]) -> tuple[_Fields, list[_Fields]]:
+    """Return the fields of the message, and those of each recipient."""
+    message = _Fields()
     recipients: list[_Fields] = []
     for group in groups:
-        fields = _Fields(group, len(recipients))
-        if "final-recipient" in fields.known:
-            recipients.append(fields)
-            if len(recipients) > MAX_RECIPIENTS:
-                raise LimitExceeded(MAX_RECIPIENTS, "the number of a DSN's recipients")
-        else:  # of the recipient before: a blank line too many
-            (recipients[-1] if recipients else message).take(group, len(recipients))
+        fields = _Fields()
+        try:
+            fields.take(group)
+            if "final-recipient" in fields.known:
+                recipients.append(fields)
+            else:  # of the recipient before: a blank line too many
+                (recipients[-1] if recipients else message).take(group)
+        except InvalidDSN as error:
+            number = len(recipients) + ("final-recipient:" in group.lower())
+            raise InvalidDSN(error.reason, error.where, recipient=number, value=error.value) from None
+        if len(recipients) > MAX_RECIPIENTS:
+            raise LimitExceeded(MAX_RECIPIENTS, "the number of a DSN's recipients")
     for fields in recipients:
         # No blank line before the first recipient; or Exchange's Arrival-Date for each.
         if not PER_MESSAGE.isdisjoint(fields.known):
@@ -147,7 +160,7 @@ def _recipient(fields: _Fields, number: int, *, utf8: bool) -> RecipientStatus:
         RecipientStatus,
         final_recipient=_address(known["final-recipient"], "Final-Recipient", number, utf8=utf8),
         action=action,
-        status=status or default_status(action),
+        status=status,
         status_comment=comment,
         original_recipient=None
         if original is None
@@ -164,7 +177,7 @@ def _recipient(fields: _Fields, number: int, *, utf8: bool) -> RecipientStatus:
 
 def _text(value: str) -> str:
     """Return a value, encoded words in it decoded (RFC 2047), as a line without controls."""
-    return printable(decode_words(value)) if "=?" in value else value.strip(" \t")
+    return printable(decode_words(value)) if "=?" in value else value.strip(" ")
 
 
 def _ascii(value: str) -> str:
@@ -183,7 +196,7 @@ def _status(value: str) -> tuple[EnhancedCode | None, str]:
 
 def _diagnostic(value: str, number: int) -> tuple[str, str]:
     kind, semicolon, text = value.partition(";")
-    kind = kind.strip(" \t")
+    kind = kind.strip(" ")
     if semicolon and _diagnostic_type(kind):
         return kind.lower(), _text(text)
     if value and _word(value):
@@ -192,14 +205,17 @@ def _diagnostic(value: str, number: int) -> tuple[str, str]:
 
 
 def _address(value: str, where: str, number: int, *, utf8: bool, mail_only: bool = True) -> TypedAddress:
+    usual = _usual_address(value)
+    if usual is not None and len(usual[1]) <= MAX_LOCALPART and len(usual[2]) <= MAX_LABEL:
+        return trusted(TypedAddress, address=f"{usual[1]}@{usual[2]}", type=RFC822)
     kind, semicolon, address = (split_comments(value)[0] if "(" in value else value).partition(";")
-    kind, address = kind.strip(" \t").lower(), address.strip(" \t")
+    kind, address = kind.strip(" ").lower(), address.strip(" ")
     if not semicolon:
         raise InvalidDSN("without a type", where, recipient=number, value=value)
     try:
         if kind in MAIL_TYPES:
             if address.startswith("<") and address.endswith(">"):
-                address = address[1:-1].strip(" \t")
+                address = address[1:-1].strip(" ")
             address = str(_mail_address(kind, address, utf8=utf8))
             return trusted(TypedAddress, address=address, type=RFC822 if address.isascii() else UTF8)
         if not mail_only:
@@ -237,7 +253,7 @@ def _mta(value: str, where: str) -> MTA:
     kind, semicolon, name = text.partition(";")
     if not semicolon:
         raise InvalidDSN("without a type", where, value=value)
-    kind = kind.strip(" \t").lower()
+    kind = kind.strip(" ").lower()
     if not is_reporting_type(kind):
         raise InvalidDSN("unknown type of name", where, value=value)
     return _named(kind, name, comment)
@@ -246,14 +262,14 @@ def _mta(value: str, where: str) -> MTA:
 def _remote_mta(value: str) -> MTA | None:
     text, comment = split_comments(value)
     kind, semicolon, name = text.partition(";")
-    kind = kind.strip(" \t").lower()
+    kind = kind.strip(" ").lower()
     if not semicolon or not _diagnostic_type(kind):
         kind, name = "", text
     return _named(kind, name, comment) if kind or name else None
 
 
 def _named(kind: str, name: str, comment: str) -> MTA:
-    name = name.strip(" \t")
+    name = name.strip(" ")
     if _plain_name(name):
         return trusted(MTA, name=name, type=kind, comment=_text(comment))
     name = _not_in_name.sub(" ", _text(name))

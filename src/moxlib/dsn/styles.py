@@ -8,9 +8,10 @@ to quote something else.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-__all__ = ["STYLES", "Named", "Style"]
+__all__ = ["MAX_OPENING", "STYLES", "Named", "Style"]
 
 MAX_OPENING: Final = 4000  # characters from the start in which a text has to open as its style does
 MAX_REASON: Final = 2000  # characters kept of a reason; Exchange's are the longest, with some hundreds
@@ -34,30 +35,36 @@ class Style:
 
     Attributes:
         name: the program.
-        opening: what they say before they name recipients.
-        recipient: how they name one, with a group `address`; and the reason after it, if one has to be there.
-        end: what they say after the last one; what follows it is the returned message, if `copy` is set.
+        openings: what they say before they name recipients, in lower case; one of them.
+        recipient: how they name one, with a group `address`.
+        end: what they say after the last one; what follows it is the returned message. None if nothing is returned so.
         paragraphs: a reason ends at the first blank line. Otherwise it goes on to the next recipient.
     """
 
     name: str
-    opening: re.Pattern[str]
+    openings: tuple[str, ...]
     recipient: re.Pattern[str]
-    end: re.Pattern[str]
-    copy: bool = False
+    end: re.Pattern[str] | None = None
     paragraphs: bool = True
 
-    def section(self, text: str) -> tuple[int, int, int] | None:
-        """Return where, in a text of this style, recipients are named (start, end), and where a copy begins."""
-        opening = self.opening.search(text, 0, MAX_OPENING)
-        if opening is None:
-            return None
-        end = self.end.search(text, opening.end())
-        return (opening.end(), end.start(), end.end()) if end else (opening.end(), len(text), len(text))
+    def section(self, text: str, opening: str) -> tuple[int, int, int] | None:
+        """Return where a text of this style names recipients (start, end), and where a copy of the message begins.
+
+        Args:
+            text: all of it.
+            opening: its beginning, `MAX_OPENING` characters, in lower case.
+        """
+        for words in self.openings:
+            at = opening.find(words)
+            if at >= 0:
+                begin = at + len(words)
+                end = self.end.search(text, begin) if self.end else None
+                return (begin, end.start(), end.end()) if end else (begin, len(text), len(text))
+        return None
 
     def named(self, section: str) -> Iterator[Named]:
         """Yield the recipients that are named in a section."""
-        matches = [match for match, _ in zip(self.recipient.finditer(section), range(MAX_NAMED), strict=False)]
+        matches = list(islice(self.recipient.finditer(section), MAX_NAMED))
         for index, match in enumerate(matches):
             until = matches[index + 1].start() if index + 1 < len(matches) else len(section)
             reason = section[match.end("address") : until].lstrip(">:, \t\r\n")
@@ -67,20 +74,13 @@ class Style:
 
 
 def _style(
-    name: str,
-    opening: str,
-    recipient: str,
-    end: str = r"\Z",
-    *,
-    copy: bool = False,
-    paragraphs: bool = True,
+    name: str, openings: tuple[str, ...], recipient: str, end: str | None = None, *, paragraphs: bool = True
 ) -> Style:
     return Style(
         name=name,
-        opening=re.compile(opening, re.IGNORECASE),
-        recipient=re.compile(recipient.replace("ADDRESS", f"(?P<address>{_ADDRESS})"), re.MULTILINE | re.IGNORECASE),
-        end=re.compile(end, re.MULTILINE | re.IGNORECASE),
-        copy=copy,
+        openings=openings,
+        recipient=re.compile(recipient.replace("ADDRESS", f"(?P<address>{_ADDRESS})"), re.MULTILINE),
+        end=None if end is None else re.compile(end, re.MULTILINE),
         paragraphs=paragraphs,
     )
 
@@ -89,66 +89,74 @@ STYLES: Final = (
     # qmail-send's form, https://cr.yp.to/proto/qsbmf.txt, which other programs write too
     _style(
         "qmail",
-        r"\A\s*(?:Hi\. (?:This is the|The MTA program at) |This is the mail delivery agent at |"
-        r"We're sorry\. There's a problem with the e-?mail)",
-        r"^<ADDRESS>:[ \t]*$",
+        (
+            "hi. this is the ",
+            "hi. the mta program at ",
+            "this is the mail delivery agent at ",
+            "we're sorry. there's a problem with the e",
+        ),
+        r"^<ADDRESS>:[ \t]*+$",
         r"^---[^\n]*$\n*",
-        copy=True,
     ),
     _style(
         "postfix",
-        r"This is the (?:mail system at host|Postfix program at host)",
+        ("this is the mail system at host ", "this is the postfix program at host "),
         r"^<ADDRESS>(?: \(expanded from [^)\n]{1,300}\))?: ",
-        r"^--+ ?[^\n]*\Z",
     ),
     _style(
         "exim",
-        r"The following address(?:\(es\)|es)? failed:|has not yet been delivered (?:is|are):|"
-        r"recipients of this message.{0,200}?not been delivered",
-        r"^[ \t]{2}(?:[^\n<>:]{1,100} <)?ADDRESS>?:?[ \t]*$",
+        (
+            "the following address(es) failed:",
+            "the following addresses failed:",
+            "the following address failed:",
+            "has not yet been delivered is:",
+            "has not yet been delivered are:",
+        ),
+        r"^[ \t]{2}(?:[^\n<>:]{1,100} <)?ADDRESS>?:?[ \t]*+$",
         r"^-{4,} This is a copy of [^\n]*$\n*",
-        copy=True,
     ),
     _style(
         "sendmail",
-        r"----- The following addresses had (?:permanent|transient|delivery)[^\n]*-----",
-        r"^[ \t]*<?ADDRESS>?(?:[ \t]+\([^)\n]{1,100}\))?[ \t]*$",
-        r"^[ \t]*----- (?:Original message|Unsent message|Message header) follows? -----[^\n]*$\n*",
-        copy=True,
+        tuple(f"----- the following addresses had {what} " for what in ("permanent", "transient", "delivery")),
+        r"^[ \t]*+<?ADDRESS>?(?:[ \t]++\([^)\n]{1,100}\))?[ \t]*+$",
+        r"^[ \t]*+----- (?:Original message|Unsent message|Message header) follows? -----[^\n]*$\n*",
         paragraphs=False,
     ),
     _style(
         "gmail",
-        r"Delivery to the following recipients? (?:failed permanently|has been delayed):",
-        r"^[ \t]+(?:\* )?ADDRESS[ \t]*$",
+        tuple(
+            f"delivery to the following recipient{plural} {what}:"
+            for plural in ("", "s")
+            for what in ("failed permanently", "has been delayed", "have been delayed")
+        ),
+        r"^[ \t]++(?:\* )?ADDRESS[ \t]*+$",
         r"^----- (?:Original message|Message header follows) -----[^\n]*$\n*",
-        copy=True,
         paragraphs=False,
     ),
     _style(
         "yahoo",
-        r"(?:Sorry, we were unable to deliver your message to the following address|"
-        r"Unable to deliver message to the following address)",
+        (
+            "sorry, we were unable to deliver your message to the following address",
+            "unable to deliver message to the following address",
+        ),
         r"^<ADDRESS>:",
-        r"^--- (?:Below this line is a copy of|Original message follows)[^\n]*$\n*",
-        copy=True,
+        r"^--- (?:Below this line is a copy of|Original message follows|Forwarded message follows)[^\n]*$\n*",
     ),
     _style(
         "exchange",
-        r"(?:Delivery has failed to these (?:recipients|mailboxes)[^\n]{0,60}:|"
-        r"did not reach the following recipient\(s\):|"
-        r"Delivery to the following recipients failed\.|"
-        r"Your message (?:wasn't delivered|couldn't be delivered)[^\n]{0,60}:)",
-        r"^[ \t]*(?:[^\n<>@]{1,100}[ \t]*[<(])?(?:mailto:)?ADDRESS(?:[>)][^\n]{0,300}| on [^\n]{1,60})?[ \t]*$",
-        r"^(?:Original message headers:|Message Headers?:)[ \t]*$\n*",
-        copy=True,
+        (
+            "delivery has failed to these recipients or",
+            "did not reach the following recipient(s):",
+            "delivery to the following recipients failed.",
+        ),
+        r"^[ \t]*+(?:[^\n<>@]{1,100}[<(])?(?:mailto:)?ADDRESS(?:[>)][^\n]{0,300}| on [^\n]{1,60})?[ \t]*+$",
+        r"^(?:Original message headers:|Message Headers?:)[ \t]*+$\n*",
         paragraphs=False,
     ),
     _style(
         "opensmtpd",
-        r"This is the MAILER-DAEMON, please DO NOT REPLY",
-        r"^[ \t]*ADDRESS: ",
-        r"^[ \t]*Below is a copy of the original message:[ \t]*$\n*",
-        copy=True,
+        ("this is the mailer-daemon, please do not reply",),
+        r"^[ \t]*+ADDRESS: ",
+        r"^[ \t]*+Below is a copy of the original message:[ \t]*+$\n*",
     ),
 )

@@ -150,6 +150,7 @@ class MTA:
     comment: str = ""
 
     def __post_init__(self) -> None:
+        _set_line(self, "name", "an MTA")
         name = " ".join(self.name.split())
         if not name.isascii():
             name = _in_ascii(name)
@@ -159,7 +160,6 @@ class MTA:
         object.__setattr__(self, "type", self.type.lower())
         if self.type and not _atom(self.type):
             raise InvalidDSN("not a type of names", "an MTA", value=self.type)
-        _set_line(self, "name", "an MTA")
         _set_line(self, "comment", "an MTA")
         if not self.type and not name:
             raise InvalidDSN("neither a type nor a name", "an MTA")
@@ -186,12 +186,13 @@ class MTA:
 class RecipientStatus:
     """What became of a message for one recipient (RFC 3464 2.3).
 
-    Texts have no line ends or other controls; blanks around them do not count.
+    Texts have no line ends or other controls; tabs in them become blanks, and blanks around them do not count.
 
     Attributes:
         final_recipient: who it was delivered to, or could not be: the address of the last RCPT TO.
         action: what was done.
-        status: the enhanced code with its class; if not given, X.0.0 with the class of the action.
+        status: the enhanced code with its class; if not given, X.0.0 with the class of the action. None in what was
+            read, if what stands there is no such code; that is in `status_comment` then.
         status_comment: what stands after it in parentheses.
         original_recipient: who the sender sent to (ORCPT), if that is known.
         remote_mta: the server whose reply `diagnostic_text` is, if it is one's.
@@ -240,12 +241,16 @@ class RecipientStatus:
 
     @property
     def code(self) -> int:
-        """The reply code that `diagnostic_text` begins with if it is SMTP's, else 500, 400 or 200 by `status`."""
+        """The reply code that `diagnostic_text` begins with if it is SMTP's; else 500, 400 or 200 by `status`, or 0."""
         found = self._reply()
         if found is not None:
             return int(found[1])
-        assert self.status is not None
-        return self.status.class_ * 100
+        return 0 if self.status is None else self.status.class_ * 100
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether `code` and `enhanced` are a server's reply, in `diagnostic_text`."""
+        return self._reply() is not None
 
     @property
     def enhanced(self) -> EnhancedCode | None:
@@ -408,8 +413,8 @@ def _set_line(data: object, name: str, where: str) -> None:
         raise LimitExceeded(MAX_VALUE, where)
     if find_control(value):
         raise InvalidDSN("a line end or control character", where, value=value)
-    if value[0] in " \t" or value[-1] in " \t":
-        object.__setattr__(data, name, value.strip(" \t"))
+    if "\t" in value or value[0] == " " or value[-1] == " ":
+        object.__setattr__(data, name, value.replace("\t", " ").strip(" "))
 
 
 def _set_address(data: object, name: str, where: str) -> None:
@@ -447,7 +452,7 @@ def _checked_extensions(extensions: tuple[tuple[str, str], ...]) -> tuple[tuple[
             raise InvalidDSN("a line end or control character", name, value=value)
         if len(value) > MAX_VALUE:
             raise LimitExceeded(MAX_VALUE, name)
-        checked.append((name, value.strip(" \t")))
+        checked.append((name, value.replace("\t", " ").strip(" ")))
     return tuple(checked)
 
 

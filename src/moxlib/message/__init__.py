@@ -18,7 +18,7 @@ Of one to be sent, without parsing it whole: header facts, line ends, serialisat
 
 Reading, lazily, whatever is wrong with it:
 
-    read_message(source, *, size=None, limits=Limits()) -> Part       bytes, or a file that is read by position
+    read_message(source, *, size=None, limits=Limits()) -> Part       bytes, or SupportsReadAt: a file read by position
     Part            header, header_start, body_start, end; values(name), get(name); media_type, parameters,
                     transfer_encoding, disposition, disposition_parameters, filename, content_id, report_type;
                     parts, message, walk(); raw_body(), raw_chunks(), chunks(), body(max_size), text(max_size),
@@ -40,10 +40,12 @@ from moxlib.message.dates import parse_date
 from moxlib.message.errors import InvalidMessage
 from moxlib.message.header import MAX_HEADER, HeaderFacts, check_header_value, inspect_header
 from moxlib.message.heading import HeaderAddress, HeaderEnvelope
+from moxlib.message.limits import Limits
 from moxlib.message.lines import LineCheck, LineFacts, check_lines, to_crlf
-from moxlib.message.part import Limits, Part, read_message
+from moxlib.message.part import Part, read_message
 from moxlib.message.readable import ReadableText, Structure, is_dsn, is_report, readable, structure
 from moxlib.message.serialize import envelope_of, serialize
+from moxlib.message.source import SupportsReadAt
 from moxlib.message.words import decode_words
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Part",
     "ReadableText",
     "Structure",
+    "SupportsReadAt",
     "check_header_value",
     "check_lines",
     "decode_words",

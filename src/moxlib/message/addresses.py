@@ -15,6 +15,12 @@ __all__ = ["split_addresses", "split_mailboxes"]
 _SPECIAL = r'\s"(),:;<>\[\]'
 _QTEXT = r'(?>(?:[^"\\]|\\.)*)'  # what is not closed goes to the end, or each quote in it would be looked at again
 _lone = re.compile(rf"\s*([^{_SPECIAL}]+)\s*").fullmatch
+_simple = re.compile(
+    rf"""
+    \s*+ (?: (?: "([^"\\]*+)" | ([^"(),:;<>\[\]]*+) ) \s*+ <([^{_SPECIAL}]++)> | ([^{_SPECIAL}]++) ) \s*+ (?:,|\Z)
+    """,
+    re.VERBOSE,
+).match
 _token = re.compile(
     rf"""
       (?P<space> \s+ )
@@ -59,13 +65,18 @@ def split_mailboxes(value: str) -> list[tuple[str, str]]:
         value: as for `split_addresses`.
 
     Returns:
-        Names have their encoded words decoded (RFC 2047 5: those within quotes are none), quotes and backslashes taken
-        off, and blanks made single; an address without a name but with a comment has that. Specs are as
-        `split_addresses` returns them.
+        Names have their encoded words decoded, quotes and backslashes taken off, and blanks made single. Within quotes,
+        what looks like an encoded word is none (RFC 2047 5). An address without a name but with a comment has that.
+        Specs are as `split_addresses` returns them.
     """
-    lone = _lone(value)
-    if lone:
-        return [("", lone[1])]
+    found: list[tuple[str, str]] = []
+    position = 0
+    while match := _simple(value, position):
+        quoted, name, angle, spec = match.groups()
+        found.append((" ".join((quoted or decode_words(name or "")).split()), angle or spec))
+        position = match.end()
+    if position == len(value):
+        return found
     return [
         (_name(words) if angle is not None else decode_words(comment), spec)
         for comment, angle, words in _entries(value)
@@ -107,7 +118,7 @@ def _add_blank(words: list[str]) -> None:
 
 def _spec(angle: str | None, words: list[str]) -> str:
     if angle is not None:
-        spec = _angle_noise.sub(r"\1", angle[1:-1])
+        spec = _angle_noise.sub(r"\1", angle[1:].removesuffix(">")).strip()
         # An obsolete route before the address (RFC 5322 4.4): <@relay.example,@other.example:user@example.com>
         return spec.rpartition(":")[2] if spec.startswith("@") else spec
     spec = "".join(words).strip()

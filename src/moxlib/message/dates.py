@@ -3,8 +3,6 @@
 Not by `email.utils`, which does not say whether there was a zone, and whose datetimes may be out of range.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
@@ -13,9 +11,9 @@ __all__ = ["parse_date"]
 
 _date = re.compile(
     r"""
-    \s*+ (?:[A-Za-z]++ \s*+ ,?+ \s*+)?+
+    \s*+ (?>(?:[A-Za-z]++ \s*+ ,?+ \s*+)?)
     ([0-9]{1,2}) [\s-]++ ([A-Za-z]{3})[A-Za-z]*+\.?+ [\s-]++ ([0-9]{2,4})
-    \s++ ([0-9]{1,2}) \s*+ : \s*+ ([0-9]{2}) (?: \s*+ : \s*+ ([0-9]{2}) (?:\.[0-9]++)?+ )?+
+    \s++ ([0-9]{1,2}) \s*+ : \s*+ ([0-9]{2}) (?>(?: \s*+ : \s*+ ([0-9]{2}) (?>(?:\.[0-9]++)?) )?)
     \s*+ (?: ([+-])([0-9]{2}):?([0-9]{2}) | ([A-Za-z]{1,9}) ) (?![A-Za-z0-9])
     """,
     re.VERBOSE | re.ASCII,

@@ -1,19 +1,15 @@
 """Who wrote to whom, when and about what, by the header of a message (RFC 5322 3.6)."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from moxlib.message.addresses import split_mailboxes
 from moxlib.message.dates import parse_date
 from moxlib.message.words import decode_words, printable
 from moxlib.smtp import InvalidAddress, parse_address
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from datetime import datetime
 
 __all__ = ["HeaderAddress", "HeaderEnvelope", "read_addresses", "read_envelope", "read_references"]
 

@@ -5,81 +5,27 @@ next delimiter when a child is asked for; a body is read, and decoded, as it is 
 message is an error: it is read as far as it can be.
 """
 
-from __future__ import annotations
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-from moxlib.errors import InputError, LimitExceeded
+from moxlib.errors import LimitExceeded
 from moxlib.message.charset import text_of
 from moxlib.message.fields import Fields, parse_fields, unfolded
-from moxlib.message.header import MAX_HEADER
 from moxlib.message.heading import HeaderEnvelope, read_envelope, read_references
+from moxlib.message.limits import Limits
 from moxlib.message.parameters import first_token, parse_parameters
 from moxlib.message.parts import Parts
-from moxlib.message.source import Source, chunks_of, open_source
+from moxlib.message.source import Source, SupportsReadAt, chunks_of, open_source
 from moxlib.message.transfer import decode_chunks
 from moxlib.message.words import decode_words, printable
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+__all__ = ["Part", "read_message"]
 
-    from moxlib.message.source import SupportsReadAt
-
-__all__ = ["Limits", "Part", "read_message"]
-
+DEFAULT_LIMITS: Final = Limits()
 HEAD: Final = 8 * 1024  # octets in which a header is looked for first; few have more
 TEXT_PLAIN: Final = "text/plain"
 MESSAGE_TYPES: Final = frozenset(("message/rfc822", "message/global", "message/news"))  # RFC 2046 5.2.1, 6532 3.7, 5537
 _UNKNOWN_TYPE: Final = "application/octet-stream"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How far a message is read. What is beyond a limit is left as it is, and is no error.
-
-    Attributes:
-        max_header: octets of one header block; what follows counts as body. As much as may be submitted.
-        max_depth: multiparts and messages within each other; deeper ones are not taken apart. As Dovecot and Postfix.
-        max_parts: children that a multipart has, and parts that `walk` and `structure` come to; the last child has the
-            rest. As Dovecot.
-        max_message: octets of an embedded message that has a transfer encoding, which is decoded in memory; it ends
-            there. More than most servers accept.
-
-    Raises:
-        InputError: a limit is below one.
-    """
-
-    max_header: int = MAX_HEADER
-    max_depth: int = 100
-    max_parts: int = 10_000
-    max_message: int = 64 * 1024 * 1024
-
-    def __post_init__(self) -> None:
-        if min(self.max_header, self.max_depth, self.max_parts, self.max_message) < 1:
-            raise InputError("a limit of reading messages is below one")
-
-
-def read_message(
-    source: bytes | bytearray | memoryview | SupportsReadAt,
-    *,
-    size: int | None = None,
-    limits: Limits = Limits(),
-) -> Part:
-    """Return the root of a message; nothing is read of it yet, save the size of a file.
-
-    Args:
-        source: the message; or what it is in: an object with `read_at(size, offset)`, an open file, or a file
-            descriptor, which must stay open as long as the tree is used, and is not closed. Reading it blocks.
-        size: octets of the message, from the beginning of `source`; by default all that there are.
-        limits: how far to read.
-
-    Raises:
-        InputError: `size` is negative.
-        OSError: the size of the file cannot be found out. Any use of a `Part` may raise what reading the file does.
-    """
-    opened = open_source(source, size)
-    return Part(opened, 0, opened.size, limits=limits)
 
 
 class Part:
@@ -284,7 +230,7 @@ class Part:
         return self.media_type.startswith("multipart/")
 
     @property
-    def parts(self) -> Sequence[Part]:
+    def parts(self) -> "Sequence[Part]":
         """The children of a multipart; none for another type, without a boundary, or beyond the limit of depth.
 
         A lazy sequence: the multipart is searched up to the end of the child that is asked for, and to its own end for
@@ -305,7 +251,7 @@ class Part:
         return self._parts
 
     @property
-    def message(self) -> Part | None:
+    def message(self) -> "Part | None":
         """The message in a message/rfc822, message/global or message/news; None for another type, or too deep."""
         if self._message is None and self.media_type in MESSAGE_TYPES and self.depth < self.limits.max_depth:
             source, start, end = self._source, self.body_start, self.end
@@ -315,7 +261,7 @@ class Part:
             self._message = Part(source, start, end, limits=self.limits, depth=self.depth + 1)
         return self._message
 
-    def walk(self, *, messages: bool = False) -> Iterator[Part]:
+    def walk(self, *, messages: bool = False) -> "Iterator[Part]":
         """Yield this part and those in it, each before its children, `limits.max_parts` at most.
 
         Args:
@@ -335,7 +281,7 @@ class Part:
             elif messages and (embedded := part.message) is not None:
                 stack.append(iter((embedded,)))
 
-    def _child(self, start: int, end: int) -> Part:
+    def _child(self, start: int, end: int) -> "Part":
         default_type = "message/rfc822" if self.media_type == "multipart/digest" else TEXT_PLAIN
         return Part(self._source, start, end, limits=self.limits, depth=self.depth + 1, default_type=default_type)
 
@@ -386,7 +332,7 @@ class Part:
 
     @property
     def decoded_size(self) -> int:
-        """Octets of the body without its transfer encoding; in text/*, with line ends of LF alone counted as CRLF.
+        """Octets of the body without its transfer encoding; in text, line ends of LF alone are counted as CRLF.
 
         It takes reading the body once. That of a multipart is as it is.
         """
@@ -408,3 +354,25 @@ def _up_to(size: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
     while size > 0 and (chunk := next(chunks, b"")):
         yield chunk[:size]
         size -= len(chunk)
+
+
+def read_message(
+    source: bytes | bytearray | memoryview | SupportsReadAt,
+    *,
+    size: int | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Part:
+    """Return the root of a message; nothing is read of it yet, save the size of a file.
+
+    Args:
+        source: the message; or what it is in: an object with `read_at(size, offset)`, an open file, or a file
+            descriptor, which must stay open as long as the tree is used, and is not closed. Reading it blocks.
+        size: octets of the message, from the beginning of `source`; by default all that there are.
+        limits: how far to read.
+
+    Raises:
+        InputError: `size` is negative.
+        OSError: the size of the file cannot be found out. Any use of a `Part` may raise what reading the file does.
+    """
+    opened = open_source(source, size)
+    return Part(opened, 0, opened.size, limits=limits)

@@ -1,16 +1,11 @@
 """What of a message is there to be read, and a description of all of it: what webhooks and the webapi tell."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from moxlib.message.part import Part
 from moxlib.message.words import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from moxlib.message.part import Part
 
 __all__ = ["MAX_READABLE", "ReadableText", "Structure", "is_dsn", "is_report", "readable", "structure"]
 
@@ -107,7 +102,7 @@ class Structure:
     disposition: str
     filename: str
     decoded_size: int
-    parts: tuple[Structure, ...]
+    parts: tuple["Structure", ...]
 
 
 def structure(part: Part) -> Structure:

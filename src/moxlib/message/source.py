@@ -1,23 +1,17 @@
 """Where the octets of a message come from: memory, or a file that is read by position, a block at a time."""
 
-from __future__ import annotations
-
 import os
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol, TypeAlias
 
 from moxlib.errors import InputError
-from moxlib.moxio.atreader import positional
+from moxlib.moxio.atreader import HasFileno, positional
+from moxlib.moxio.streams import ReaderAt
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+__all__ = ["CHUNK", "BytesSource", "FileSource", "Source", "SupportsReadAt", "chunks_of", "open_source"]
 
-    from moxlib.moxio.atreader import HasFileno
-    from moxlib.moxio.streams import ReaderAt
-
-    SupportsReadAt: TypeAlias = ReaderAt | HasFileno | int
-    """What has `read_at(size, offset)`, an open file, or a file descriptor."""
-
-__all__ = ["CHUNK", "BytesSource", "FileSource", "Source", "open_source"]
+SupportsReadAt: TypeAlias = ReaderAt | HasFileno | int
+"""What has `read_at(size, offset)`, an open file, or a file descriptor."""
 
 CHUNK: Final = 64 * 1024  # octets of a body at a time: what a thread's read costs little for, and memory does not feel
 BLOCK: Final = 32 * 1024  # octets of a file at a time: most headers, and many small parts, take one read

@@ -4,8 +4,6 @@ Not by `email.header`, which loses blanks between words and text, drops bytes of
 words, and raises for some charsets.
 """
 
-from __future__ import annotations
-
 import binascii
 import re
 from typing import Final

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
         UnknownTransport,
     )
     from moxlib.queue.explain import Explanation, State
+    from moxlib.queue.feedback import IncomingEnvelope, RecordedFeedback, RecordedResult, ReportedStatus
+    from moxlib.queue.fromid import FromIDConfig
+    from moxlib.queue.hooks.config import HookConfig
+    from moxlib.queue.incoming import NotFeedback
     from moxlib.queue.notify import Filed, MailboxTransport
     from moxlib.queue.observer import NullObserver, Observer
     from moxlib.queue.queue import Queue
@@ -64,6 +68,8 @@ if TYPE_CHECKING:
         Event,
         EventType,
         Failed,
+        FeedbackResult,
+        FeedbackSource,
         HoldRule,
         Message,
         Outcome,
@@ -101,11 +107,16 @@ __all__ = [
     "Explanation",
     "FailTransport",
     "Failed",
+    "FeedbackResult",
+    "FeedbackSource",
     "Filed",
+    "FromIDConfig",
     "HistoryFilter",
     "HoldRule",
+    "HookConfig",
     "IPFamily",
     "IdempotencyConflict",
+    "IncomingEnvelope",
     "InvalidConnection",
     "InvalidFilter",
     "InvalidSchedule",
@@ -116,6 +127,7 @@ __all__ = [
     "Message",
     "MessageFilter",
     "MessageTooLarge",
+    "NotFeedback",
     "Notify",
     "NullObserver",
     "Observer",
@@ -125,7 +137,10 @@ __all__ = [
     "QueueClosed",
     "QueueConfig",
     "RecipientDSN",
+    "RecordedFeedback",
+    "RecordedResult",
     "ReplyClass",
+    "ReportedStatus",
     "RequireTLS",
     "ResultKind",
     "Retired",
@@ -169,13 +184,14 @@ _ERRORS = (
     "MessageTooLarge QueueClosed SchemaTooNew StorageBusy StorageDamaged StorageFull StorageReadOnly "
     "StorageUnavailable TooManyRecipients UnknownTransport"
 )
+_FEEDBACK = "IncomingEnvelope RecordedFeedback RecordedResult ReportedStatus"
 _TRANSPORT = (
     "AttachedTransport Content Delivery FailTransport LMTPTransport ManagedTransport SMTPTransport Security "
     "Services SubmissionTransport SubmissionsTransport Transport"
 )
 _TYPES = (
-    "AttemptResult Deferred Delivered Event EventType Failed HoldRule Message Outcome RequireTLS ResultKind Retired "
-    "Submission Trace Unknown"
+    "AttemptResult Deferred Delivered Event EventType Failed FeedbackResult FeedbackSource HoldRule Message Outcome "
+    "RequireTLS ResultKind Retired Submission Trace Unknown"
 )
 
 if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
@@ -190,6 +206,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("Shaping", "ShapingChange", "ShapingRules"), ".shaping"),
             **dict.fromkeys(("Source", "SourceSet"), ".sources"),
             **dict.fromkeys(("Cause", "Evidence", "Expiry", "Suppression", "SuppressionPolicy"), ".suppression"),
+            **dict.fromkeys(_FEEDBACK.split(), ".feedback"),
             **dict.fromkeys(("DSNRequest", "Notify", "RecipientDSN"), ".dsn_request"),
             **dict.fromkeys(("Explanation", "State"), ".explain"),
             **dict.fromkeys(("NullObserver", "Observer"), ".observer"),
@@ -200,6 +217,9 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("Filed", "MailboxTransport"), ".notify"),
             "Concurrency": ".congestion",
             "DSNConfig": ".dsn_config",
+            "FromIDConfig": ".fromid",
+            "HookConfig": ".hooks.config",
+            "NotFeedback": ".incoming",
             "Queue": ".queue",
             "Route": ".routing",
         },

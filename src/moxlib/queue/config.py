@@ -10,11 +10,15 @@ from typing import Any, Literal
 from moxlib.errors import InputError
 from moxlib.queue.dsn_config import DEFAULT_DSN, DSNConfig
 from moxlib.queue.fromid import NO_FROMIDS, FromIDConfig
+from moxlib.queue.hooks.config import HookConfig
+from moxlib.queue.hooks.payload import outgoing_event
+from moxlib.queue.hooks.records import HookPlan
 from moxlib.queue.limits import Rate
 from moxlib.queue.reply_class import Classifier
 from moxlib.queue.routing import Route
 from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule, ScheduleFunction
 from moxlib.queue.suppression import DEFAULT_POLICY, SuppressionPolicy
+from moxlib.queue.types import EventType
 
 __all__ = ["AccountConfig", "DomainConfig", "OnUnknown", "QueueConfig", "ScheduleLike", "WorkerConfig", "as_schedule"]
 
@@ -61,6 +65,11 @@ class AccountConfig:
     keep_history: timedelta | None = None
     routes: tuple[Route, ...] = ()
     suppression: SuppressionPolicy | None = None
+    webhook: HookConfig | None = None
+    """Where its events are sent."""
+    incoming_webhook: HookConfig | None = None
+    """Where messages that come in for it are sent."""
+    keep_webhooks: timedelta | None = None
     fromids: FromIDConfig | None = None
     dsn: DSNConfig | None = None
 
@@ -70,6 +79,8 @@ class AccountConfig:
             raise InputError("AccountConfig.max_attempts must be at least 1")
         if self.keep_history is not None and self.keep_history < timedelta(0):
             raise InputError("AccountConfig.keep_history must not be negative")
+        if self.keep_webhooks is not None and self.keep_webhooks < timedelta(0):
+            raise InputError("AccountConfig.keep_webhooks must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +121,8 @@ class WorkerConfig:
     Waiting for a connection that `connections_per_minute` allows is not counted. It may take as long again; then the
     messages are given back to the queue, and no attempt was made.
     """
+    webhook_calls: int = 100
+    """Webhook calls at once at most, to all endpoints together; each holds a connection."""
     drain_timeout: timedelta = timedelta(seconds=30)
     """How long attempts under way may take to finish when the worker is told to stop; then they are cancelled."""
     purge_interval: timedelta = timedelta(minutes=10)
@@ -120,7 +133,7 @@ class WorkerConfig:
         for name in ("lease", "poll_interval", "delivery_timeout", "purge_interval"):
             if getattr(self, name) <= timedelta(0):
                 raise InputError(f"WorkerConfig.{name} must be positive")
-        for name in ("max_claimed", "claim_batch"):
+        for name in ("max_claimed", "claim_batch", "webhook_calls"):
             if getattr(self, name) < 1:
                 raise InputError(f"WorkerConfig.{name} must be at least 1")
         for name in ("settle_gather", "drain_timeout"):
@@ -158,6 +171,8 @@ class QueueConfig:
     keep_history: timedelta = timedelta(days=30)
     """How long finished messages stay in the history; 0: not at all."""
     keep_events: timedelta = timedelta(days=30)
+    keep_webhooks: timedelta = timedelta(days=7)
+    """How long webhooks that are done stay in their history; 0: not at all."""
     keep_idempotency_keys: timedelta = timedelta(hours=24)
     """How long the same key gets the first submit's receipts."""
     max_message_size: int = 100 * 1024 * 1024
@@ -178,6 +193,10 @@ class QueueConfig:
     """When a recipient's failures suppress it, on which address, and for how long."""
     dsn: DSNConfig = DEFAULT_DSN
     """Whether senders hear of failures and delays by mail, and how."""
+    webhook: HookConfig | None = None
+    """Where events are sent, of accounts that have no webhook of their own."""
+    incoming_webhook: HookConfig | None = None
+    """Where messages that come in are sent, for accounts that have no webhook of their own for them."""
     classifier: Classifier | None = None
     """Says what failures mean (`AttemptResult.reply_class`); None: `Classifier.default()`."""
     worker: WorkerConfig = field(default_factory=WorkerConfig)
@@ -194,15 +213,19 @@ class QueueConfig:
         _check_rates("QueueConfig", self.messages_per_second, self.connections_per_minute)
         if self.inline_content < 0:
             raise InputError("QueueConfig.inline_content must not be negative")
-        if min(self.keep_history, self.keep_events, self.keep_feedback) < timedelta(0):
-            raise InputError("QueueConfig.keep_history, keep_events and keep_feedback must not be negative")
-        if self.keep_idempotency_keys <= timedelta(0):
-            raise InputError("QueueConfig.keep_idempotency_keys must be positive")
+        self._check_retention()
         if self.on_unknown not in ("retry", "hold"):
             raise InputError("QueueConfig.on_unknown must be 'retry' or 'hold'")
         if not _host_name(self.hostname):  # it is written into a header
             raise InputError(f"QueueConfig.hostname must be a host name in ASCII form, not {self.hostname!r:.100}")
         self._check_domains()
+
+    def _check_retention(self) -> None:
+        for name in ("keep_history", "keep_events", "keep_webhooks", "keep_feedback"):
+            if getattr(self, name) < timedelta(0):
+                raise InputError(f"QueueConfig.{name} must not be negative")
+        if self.keep_idempotency_keys <= timedelta(0):
+            raise InputError("QueueConfig.keep_idempotency_keys must be positive")
 
     def _check_domains(self) -> None:
         for name, domain in self.domains.items():
@@ -244,6 +267,43 @@ class QueueConfig:
         config = self.accounts.get(account)
         return self.suppression if config is None or config.suppression is None else config.suppression
 
+    @property
+    def has_webhooks(self) -> bool:
+        """Whether anything is sent to a webhook."""
+        hooks = [self.webhook, self.incoming_webhook]
+        for config in self.accounts.values():
+            hooks += [config.webhook, config.incoming_webhook]
+        return any(hooks)
+
+    def webhook_for(self, account: str) -> HookConfig | None:
+        """Return where an account's events are sent."""
+        config = self.accounts.get(account)
+        return self.webhook if config is None or config.webhook is None else config.webhook
+
+    def incoming_webhook_for(self, account: str) -> HookConfig | None:
+        """Return where messages that come in for an account are sent."""
+        config = self.accounts.get(account)
+        return self.incoming_webhook if config is None or config.incoming_webhook is None else config.incoming_webhook
+
+    def webhook_retention(self, account: str) -> timedelta:
+        """Return how long an account's webhooks are kept when they are done."""
+        config = self.accounts.get(account)
+        return self.keep_webhooks if config is None or config.keep_webhooks is None else config.keep_webhooks
+
+    def hook_plan(self, account: str, event: EventType) -> HookPlan | None:
+        """Return where an event of an account is to be sent; None: nowhere."""
+        hook = self.webhook_for(account)
+        outgoing = outgoing_event(event)
+        if hook is None or outgoing is None or not hook.wants(outgoing):
+            return None
+        retention = self.webhook_retention(account)
+        return HookPlan(url=hook.url, keep_latest=hook.keep == "latest", retention=retention)
+
+    def incoming_hook_plan(self, account: str) -> HookPlan | None:
+        """Return where a message that came in for an account is to be sent; None: nowhere."""
+        hook = self.incoming_webhook_for(account)
+        return None if hook is None else HookPlan(url=hook.url, retention=self.webhook_retention(account))
+
     def fromids_for(self, account: str) -> FromIDConfig:
         """Return which of an account's messages have fromids."""
         config = self.accounts.get(account)
@@ -253,6 +313,11 @@ class QueueConfig:
         """Return how an account's senders hear of failures and delays."""
         config = self.accounts.get(account)
         return self.dsn if config is None or config.dsn is None else config.dsn
+
+    def all_fromids(self) -> tuple[FromIDConfig, ...]:
+        """Return everybody's settings of fromids: what comes in may be about anybody's message."""
+        own = [config.fromids for config in self.accounts.values() if config.fromids is not None]
+        return (self.fromids, *own)
 
     def routes_for(self, *, account: str, sender_domain: str) -> tuple[Route, ...]:
         """Return the routes of a message in the order they are tried: the account's, the sender domain's, all."""

@@ -18,7 +18,9 @@ from moxlib.queue import hold
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
+from moxlib.queue.events import EventFeed, EventMethods
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
+from moxlib.queue.incoming import IncomingMethods
 from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
 from moxlib.queue.notify import Notifier, fail_and_tell
 from moxlib.queue.observer import NullObserver, Observer
@@ -30,9 +32,11 @@ from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
 from moxlib.queue.suppressions import SuppressionMethods
 from moxlib.queue.transport.base import Transport
-from moxlib.queue.types import Event, EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
+from moxlib.queue.types import EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
+from moxlib.queue.webhooks import WebhookMethods
 from moxlib.queue.worker import Worker
 from moxlib.queue.worker.group import task_group
+from moxlib.queue.worker.hooks import MakesCalls
 from moxlib.queue.worker.signals import stop_on_signals
 
 __all__ = ["Queue"]
@@ -43,7 +47,7 @@ TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base6
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue(SuppressionMethods):
+class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -65,6 +69,7 @@ class Queue(SuppressionMethods):
         random: Random | None = None,
         token: Callable[[], str] | None = None,
         random_octets: Callable[[int], bytes] | None = None,
+        webhook_caller: MakesCalls | None = None,
     ) -> None:
         self._storage = storage
         self._transports = dict(transports or {})
@@ -73,7 +78,9 @@ class Queue(SuppressionMethods):
         self._observer: Observer = observer or NullObserver()
         self._random = random or Random()
         self._entropy = Entropy(token=token or _random_token, octets=random_octets or secrets.token_bytes)
+        self._webhook_caller = webhook_caller
         self._workers: set[Worker] = set()
+        self._feed = EventFeed(storage)
         self._open = False
         for name, transport in self._transports.items():
             if not isinstance(transport, Transport):
@@ -91,6 +98,7 @@ class Queue(SuppressionMethods):
         random: Random | None = None,
         token: Callable[[], str] | None = None,
         random_octets: Callable[[int], bytes] | None = None,
+        webhook_caller: MakesCalls | None = None,
         transactions: Transactions | None = None,
         schema: str | None = None,
         connections: int | None = None,
@@ -108,6 +116,8 @@ class Queue(SuppressionMethods):
             random: spreads the waits between attempts.
             token: makes the left-hand side of Message-IDs that are added, and envelope identifiers.
             random_octets: makes fromids, as `secrets.token_bytes`, which is the default.
+            webhook_caller: sends webhooks; by default, each worker has a `moxlib.queue.hooks.HookCaller`. One that is
+                given serves one worker at a time.
             transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, which
                 is faster in a process that only delivers, and stalls the loop for some milliseconds at a time.
             schema: PostgreSQL's: in which schema of the database the queue lies; "moxlib" by default.
@@ -126,6 +136,7 @@ class Queue(SuppressionMethods):
             random=random,
             token=token,
             random_octets=random_octets,
+            webhook_caller=webhook_caller,
         )
 
     @property
@@ -160,6 +171,7 @@ class Queue(SuppressionMethods):
         if self._workers:
             raise StateError("a worker of this queue is still running")
         self._open = False
+        await self._feed.stop()
         await self._storage.close()
 
     # submit
@@ -302,7 +314,10 @@ class Queue(SuppressionMethods):
     async def worker(self) -> AsyncIterator[Worker]:
         """Deliver in the background until the block ends; then drain: attempts under way finish, the rest stays queued.
 
+        Webhooks are sent, too, if the configuration has any.
+
         Raises:
+            MissingExtra: there are webhooks, and aiohttp is not installed (extra: http).
             Exception: what ended the worker, should something unforeseen do so.
         """
         self._check_open()
@@ -314,6 +329,8 @@ class Queue(SuppressionMethods):
             observer=self._observer,
             random=self._random,
             token=self._entropy.token,
+            caller=self._webhook_caller,
+            logged=self._feed.wake,
         )
         async with task_group() as group:
             self._workers.add(worker)
@@ -492,13 +509,9 @@ class Queue(SuppressionMethods):
 
     async def next_due(self) -> datetime | None:
         """Return when a worker will next find something to do, at the earliest; None when nothing waits for one."""
-        return await self._storage.next_due()
-
-    async def events(self, *, after: int = 0, limit: int = 1000) -> tuple[Event, ...]:
-        """Return events of the durable log with an id over `after`, in order; none when there is none yet."""
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
-        return await self._storage.events(after=after, limit=limit)
+        due = await self._storage.next_due()
+        called = await self._storage.hooks.next_due() if self._config.has_webhooks else None
+        return min((at for at in (due, called) if at is not None), default=None)
 
     # operate: each returns how many messages it changed
 
@@ -557,14 +570,17 @@ class Queue(SuppressionMethods):
 
     async def drop(self, where: MessageFilter) -> int:
         """Take messages out of the queue, undelivered: event canceled. An attempt under way may still deliver."""
-        return await self._storage.retire(
+        count = await self._storage.retire(
             where,
             event=EventType.CANCELED,
             text="dropped from the queue",
             now=self._clock.now(),
             keep=self._config.retentions(),
+            plan_for=self._config.hook_plan,
             keep_feedback=self._config.keep_feedback,
         )
+        self._logged()
+        return count
 
     async def fail(self, where: MessageFilter) -> int:
         """Give messages up: event failed, code 0; their senders are told. An attempt under way may still deliver.
@@ -574,7 +590,9 @@ class Queue(SuppressionMethods):
         now, config = self._clock.now(), self._config
         notifier = Notifier(self._storage, config, self._clock, self._entropy.token)
         text = "given up by an operator"
-        return self._woken(await fail_and_tell(self._storage, notifier, where, text=text, now=now, config=config))
+        count = await fail_and_tell(self._storage, notifier, where, text=text, now=now, config=config)
+        self._logged()
+        return self._woken(count)
 
     # hold rules
 
@@ -615,6 +633,14 @@ class Queue(SuppressionMethods):
         return await self._storage.remove_hold_rule(rule if isinstance(rule, int) else rule.id)
 
     # checks
+
+    def _logged(self) -> None:
+        self._feed.wake()
+        self._wake_webhooks()
+
+    def _wake_webhooks(self) -> None:
+        for worker in self._workers:
+            worker.wake_webhooks()
 
     def _woken(self, changed: int) -> int:
         for worker in self._workers:

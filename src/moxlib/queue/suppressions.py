@@ -20,10 +20,13 @@ from moxlib.queue.suppression import (
     read_suppressions,
     write_suppressions,
 )
+from moxlib.queue.suppression.feedback import shown
+from moxlib.queue.unsubscribe import ExpiredToken, UnsubscribeTokens
 from moxlib.smtp import Address, InvalidAddress, Path, parse_path
 
 __all__ = ["SuppressionMethods"]
 
+MAX_TAG = 400  # characters of a tag in a reason; a token has no more
 BATCH = 1000  # suppressions of an import in one transaction, or of an export in one look
 
 
@@ -113,6 +116,29 @@ class SuppressionMethods:
             InvalidAddress: it is none.
         """
         return await self._storage.remove_suppression(account, self._base(address, account))
+
+    async def unsubscribe(self, token: str, *, tokens: UnsubscribeTokens, even_expired: bool = True) -> Suppression:
+        """Suppress the address that an unsubscribe token names, for its account. Idempotent.
+
+        For the handler of a one-click POST (RFC 8058 3.2), and for mail to the address beside it
+        (`moxlib.queue.unsubscribe.token_in_subject`).
+
+        Args:
+            token: as it came in.
+            tokens: what signed it.
+            even_expired: whether a genuine token that is over counts all the same: the wish is plain.
+
+        Raises:
+            InvalidToken: it is none, nobody signed it, or it is over and `even_expired` is false.
+        """
+        try:
+            claim = tokens.read(token, self._clock.now())
+        except ExpiredToken as expired:
+            if not even_expired:
+                raise
+            claim = expired.claim
+        reason = f"unsubscribed from {shown(claim.tag, MAX_TAG)}" if claim.tag else "unsubscribed"
+        return await self.suppress(claim.recipient, account=claim.account, reason=reason, cause=Cause.UNSUBSCRIBED)
 
     async def import_suppressions(
         self,

@@ -22,6 +22,8 @@ __all__ = [
     "Event",
     "EventType",
     "Failed",
+    "FeedbackResult",
+    "FeedbackSource",
     "HoldRule",
     "Idempotency",
     "Message",
@@ -297,7 +299,7 @@ class NewSubmission:
             notify=recipient.notify,
             orcpt=recipient.orcpt,
             base_address=recipient.base_address,
-            mail_from=recipient.mail_from or self.sender,
+            mail_from=recipient.mail_from,
             fromid=recipient.fromid,
         )
 
@@ -319,6 +321,72 @@ class Submission:
     """What is unique to it in its MAIL FROM, for who reads bounces; "": there is none."""
     repeated: bool = field(default=False, compare=False)
     """An earlier submit with the same idempotency key queued it; this one queued nothing."""
+
+
+class EventType(StrEnum):
+    """What can happen; the names are mox's webhook events, and those of what only the queue itself tells."""
+
+    DELIVERED = "delivered"
+    DELAYED = "delayed"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    CANCELED = "canceled"
+    RELAYED = "relayed"
+    """A DSN says that it went to a system that tells no more."""
+    EXPANDED = "expanded"
+    """A DSN says that it reached a list or an alias, and went on from there to several."""
+    UNRECOGNIZED = "unrecognized"
+    """Something came in for the address that its feedback goes to, and is none."""
+    COMPLAINED = "complained"
+    """The recipient called it spam. Ours."""
+    QUARANTINED = "quarantined"
+    """Its stored content was found damaged. The queue's own."""
+    WEBHOOK_DISABLED = "webhook_disabled"
+    """An endpoint answered 410 to the webhook of this message's event, and is sent no more; `error` names it."""
+
+
+class FeedbackSource(StrEnum):
+    """What kind of mail told something of a message."""
+
+    DSN = "dsn"
+    """A delivery status notification (RFC 3464)."""
+    BOUNCE = "bounce"
+    """A bounce of another form, recognised by its words."""
+    COMPLAINT = "complaint"
+    """An abuse report (RFC 5965)."""
+    OTHER = "other"
+    """None of these, such as an automatic reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackResult:
+    """What mail that came in told of a message, as the history keeps it."""
+
+    at: datetime
+    """When it was handed in."""
+    event: EventType
+    source: FeedbackSource
+    digest: str
+    """Tells the mail from others: handed in again, it changes nothing."""
+    code: int = 0
+    """The reply code in it; 400, 500 or 200 by the status code where it has none; 0 for none."""
+    enhanced: str = ""
+    text: str = ""
+    reply_class: ReplyClass | None = None
+    """What a failure means."""
+    recipient: str = ""
+    """The address it names, which may be another than the message's: where that was forwarded to."""
+    reporter: str = ""
+    """The server that wrote it."""
+    report_id: str = ""
+    """The Message-ID of the mail."""
+    suppressing: bool = False
+    """The recipient is suppressed because of it."""
+
+    @property
+    def summary(self) -> str:
+        """Code, enhanced code and text in one line."""
+        return " ".join(part for part in (str(self.code or ""), self.enhanced, self.text) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,24 +437,15 @@ class Message:
     base_address: str = ""
     """What a suppression of its recipient is on; "": it is looked up on none."""
     mail_from: str = ""
-    """What is sent as MAIL FROM: `sender`, or with a fromid in it."""
+    """Its own MAIL FROM, with a fromid; "": `sender`."""
     fromid: str = ""
     """What tells it from all others in bounces; "": nothing."""
+    feedback: tuple[FeedbackResult, ...] = ()
+    """What mail that came in told of it, in order."""
 
     def dialed(self, host: str) -> tuple[str, ...]:
         """Return the addresses of a host that earlier attempts dialled, in order."""
         return tuple(address for result in self.results for name, address in result.dialed if name == host)
-
-
-class EventType(StrEnum):
-    """What can happen to a message; the names are mox's webhook events, and `quarantined`."""
-
-    DELIVERED = "delivered"
-    DELAYED = "delayed"
-    FAILED = "failed"
-    SUPPRESSED = "suppressed"
-    CANCELED = "canceled"
-    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,6 +477,8 @@ class Retired:
     envid: str = ""
     base_address: str = ""
     fromid: str = ""
+    feedback: tuple[FeedbackResult, ...] = ()
+    """What mail that came in told of it, in order."""
 
     @property
     def success(self) -> bool:
@@ -444,6 +505,15 @@ class Event:
     """What a failure means; None for an event that is none."""
     suppressing: bool = False
     """The recipient is suppressed because of it."""
+    message_id: str = ""
+    """Of the message's header, in `<>`."""
+    subject: str = ""
+    extra: Mapping[str, str] = field(default_factory=lambda: NO_EXTRA)
+    """What was submitted with the message."""
+    from_id: str = ""
+    """The part of MAIL FROM that is the message's alone; "" if it has none."""
+    dsn: bool = False
+    """A delivery status notification told it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

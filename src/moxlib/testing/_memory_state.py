@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from moxlib.queue import hold
 from moxlib.queue.errors import IdempotencyConflict
 from moxlib.queue.fromid import DuplicateFromID
+from moxlib.queue.hooks.records import HookPlan
 from moxlib.queue.limits import Rate, take
 from moxlib.queue.storage.base import (
     CLAIM_BODY_MAX,
@@ -14,24 +15,24 @@ from moxlib.queue.storage.base import (
     ClaimRequest,
     ClaimResult,
     DestinationLimits,
-    Matches,
     WorkerInfo,
 )
 from moxlib.queue.suppression import (
-    Evidence,
     Failure,
+    Feedback,
     Past,
     Suppression,
     SuppressionPolicy,
-    decide,
     lifted_by,
     past_of,
-    suppress,
+    suppression_by,
 )
 from moxlib.queue.types import (
     AttemptResult,
     Event,
     EventType,
+    FeedbackResult,
+    FeedbackSource,
     HoldRule,
     Idempotency,
     Message,
@@ -41,10 +42,11 @@ from moxlib.queue.types import (
     StoredContent,
     Submission,
 )
-from moxlib.smtp import parse_path
+from moxlib.testing._memory_hooks import HookState
 
 __all__ = ["Destination", "State"]
 
+DSN_SOURCES = frozenset((FeedbackSource.DSN, FeedbackSource.BOUNCE))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 NO_ROOM_WAIT = timedelta(seconds=1)  # how far a destination's turn moves when all its delivery slots are taken
@@ -90,12 +92,15 @@ class State:
     keys: dict[tuple[str, str], Kept] = field(default_factory=dict)
     fromids: dict[str, int] = field(default_factory=dict)
     """The message of each."""
+    recipients: dict[int, int] = field(default_factory=dict)
+    """How many a submission had."""
     hidden: dict[int, datetime] = field(default_factory=dict)
     """Retired messages that are in no list, and when they are to be forgotten."""
     forget_at: dict[int, datetime] = field(default_factory=dict)
     """When a retired message is to be forgotten."""
     suppressions: dict[tuple[str, str], tuple[int, Suppression]] = field(default_factory=dict)
     """With their numbers, by account and base address."""
+    hooks: HookState = field(default_factory=HookState)
     next_message: int = 1
     next_event: int = 1
     next_rule: int = 1
@@ -148,6 +153,7 @@ class State:
                 raise DuplicateFromID(sender=fromid)
         base_id = self.next_message
         self.contents[base_id] = new.content
+        self.recipients[base_id] = len(new.recipients)
         receipts: list[Submission] = []
         for recipient in new.recipients:
             domains = {"sender_domain": new.sender_domain, "recipient_domain": recipient.domain}
@@ -194,34 +200,33 @@ class State:
         """Return how messages to a base address ended, the latest first."""
         rows = [r for r in self.retired.values() if (r.account, r.base_address) == (account, base_address)]
         latest = sorted(rows, key=lambda r: (r.finished, r.id), reverse=True)
-        return [past_of(r.event, r.results) for r in latest if r.id != but]
+        return [past_of(r.event, r.results, r.feedback) for r in latest if r.id != but]
 
-    def judge(self, message: Message, result: AttemptResult, policy: SuppressionPolicy, now: datetime) -> bool:
-        """Suppress the recipient of a message that failed, if the policy says so; return whether it was done."""
-        failure = Failure.of_attempt(result)
-        decision = decide(policy, failure, self.past(message.account, message.base_address, but=message.id))
-        if decision is None:
-            return False
-        _, earlier = self.suppressions.get((message.account, message.base_address), (0, None))
-        evidence = Evidence.of(
-            failure,
-            failures=decision.failures,
-            message=message.id,
-            attempt=result.attempt,
-            message_id=message.message_id,
-        )
-        made = suppress(
-            decision,
-            account=message.account,
-            address=parse_path(message.recipient),
+    def judge(
+        self,
+        message: Message | Retired,
+        feedback: Feedback,
+        policy: SuppressionPolicy,
+        *,
+        now: datetime,
+        attempt: int | None = None,
+        dsn_message_id: str = "",
+    ) -> bool:
+        """Suppress the recipient of a message for what was seen, if the policy says so; return whether it was done."""
+        key = (message.account, message.base_address)
+        made = suppression_by(
+            feedback,
+            message,
             policy=policy,
+            recent=self.past(*key, but=message.id),
+            earlier=lambda: self.suppressions.get(key, (0, None))[1],
             now=now,
-            evidence=evidence,
-            earlier=earlier,
+            attempt=attempt,
+            dsn_message_id=dsn_message_id,
         )
-        return self.put_suppression(made, now)
+        return made is not None and self.put_suppression(made, now)
 
-    def lift(self, message: Message, policy: SuppressionPolicy, now: datetime) -> None:
+    def lift(self, message: Message | Retired, policy: SuppressionPolicy, now: datetime) -> None:
         """Let a delivery end the suppression of its recipient, where the policy says so."""
         key = (message.account, message.base_address)
         _, there = self.suppressions.get(key, (0, None))
@@ -231,13 +236,21 @@ class State:
     def put_back(self, message: Message) -> None:
         """Return a message in flight to the queue as given, without an owner."""
         del self.owner[message.id], self.before[message.id]
-        self.messages[message.id] = replace(message, in_flight=False)
+        feedback = self.messages[message.id].feedback  # it may have come in meanwhile
+        self.messages[message.id] = replace(message, in_flight=False, feedback=feedback)
         self.lower_turn(self.messages[message.id])
 
     def log(
-        self, kind: EventType, message: Message, result: AttemptResult, now: datetime, *, suppressing: bool = False
+        self,
+        kind: EventType,
+        message: Message | Retired,
+        result: AttemptResult | FeedbackResult,
+        now: datetime,
+        *,
+        suppressing: bool = False,
+        hook: HookPlan | None = None,
     ) -> None:
-        """Append to the event log."""
+        """Append to the event log, and let it be told where it is to be."""
         event = Event(
             id=self.next_event,
             at=now,
@@ -245,6 +258,11 @@ class State:
             account=message.account,
             message=message.id,
             recipient=message.recipient,
+            message_id=message.message_id,
+            subject=message.subject,
+            extra=message.extra,
+            from_id=message.fromid,
+            dsn=isinstance(result, FeedbackResult) and result.source in DSN_SOURCES,
         )
         if kind is not EventType.DELIVERED:  # a delivery has no code and no error
             event = replace(
@@ -257,6 +275,7 @@ class State:
             )
         self.next_event += 1
         self.events.append(event)
+        self.hooks.insert_event(hook, event)
 
     def retire(
         self,
@@ -268,9 +287,10 @@ class State:
         keep_until: datetime,
         forget_at: datetime | None = None,
         policy: SuppressionPolicy | None = None,
+        hook: HookPlan | None = None,
     ) -> None:
         """Move a message to the history, if that is to keep it; its content goes with the last of the submission."""
-        del self.messages[message.id]
+        message = replace(message, feedback=self.messages.pop(message.id).feedback)  # which may have come in meanwhile
         self.owner.pop(message.id, None)
         self.before.pop(message.id, None)
         if not any(m.base_id == message.base_id for m in self.messages.values()):
@@ -279,10 +299,10 @@ class State:
         suppressing = False
         if judged and policy is not None:
             if event is EventType.FAILED:
-                suppressing = self.judge(message, result, policy, now)
+                suppressing = self.judge(message, Failure.of_attempt(result), policy, now=now, attempt=result.attempt)
             elif event is EventType.DELIVERED:
                 self.lift(message, policy, now)
-        self.log(event, message, result, now, suppressing=suppressing)
+        self.log(event, message, result, now, suppressing=suppressing, hook=hook)
         forget_at = max(keep_until, forget_at or keep_until)
         if forget_at <= now:
             self.fromids.pop(message.fromid, None)
@@ -315,14 +335,8 @@ class State:
             envid=message.envid,
             base_address=message.base_address,
             fromid=message.fromid,
+            feedback=message.feedback,
         )
-
-    def match(self, ids: Iterable[int]) -> Matches | None:
-        """Return what there still is of messages; None if nothing."""
-        wanted = sorted(ids)
-        queued = tuple(self.messages[id_] for id_ in wanted if id_ in self.messages)
-        retired = tuple(self.retired[id_] for id_ in wanted if id_ in self.retired)
-        return Matches(queued=queued, retired=retired) if queued or retired else None
 
     # workers
 
@@ -340,6 +354,7 @@ class State:
                 held = message.hold or hold_interrupted
                 self.put_back(replace(message, next_attempt=now, hold=held, results=(*message.results, result)))
             self.free_slots(worker, [d.name for d in self.destinations.values() if worker in d.slots], now)
+            self.hooks.end_workers([worker])
             del self.workers[worker]
 
     # claims

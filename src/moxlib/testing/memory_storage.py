@@ -5,14 +5,17 @@ It is meant to be obviously right, not fast: every question is answered by looki
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 from moxlib.mtasts import MemoryPolicyCache
 from moxlib.queue import hold
-from moxlib.queue.errors import ContentDamaged, InvalidConnection, InvalidFilter, QueueClosed
+from moxlib.queue.errors import ContentDamaged, InvalidConnection, QueueClosed
+from moxlib.queue.feedback import ReceivedFeedback, RecordedFeedback
+from moxlib.queue.hooks.records import PlanFor, nowhere
+from moxlib.queue.hooks.settlement import HookDisable
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import (
@@ -21,6 +24,7 @@ from moxlib.queue.storage.base import (
     ClaimResult,
     GiveBack,
     Matches,
+    PolicyFor,
     Quarantine,
     Retire,
     Retry,
@@ -42,11 +46,12 @@ from moxlib.queue.types import (
     StoredContent,
     Submission,
 )
+from moxlib.testing import _memory_feedback
+from moxlib.testing._memory_hooks import MemoryHooks, disabled_event
+from moxlib.testing._memory_page import page
 from moxlib.testing._memory_state import State
 
 __all__ = ["MemoryStorage"]
-
-R = TypeVar("R", Message, Retired)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -168,7 +173,7 @@ class MemoryStorage:
                 state.put_back(replace(stored, next_attempt=settlement.next_attempt, hold=held, results=results))
                 self._notify(settlement.notification)
                 if settlement.delayed:
-                    state.log(EventType.DELAYED, stored, result, now)
+                    state.log(EventType.DELAYED, stored, result, now, hook=settlement.hook)
             case Retire(result=result):
                 event, keep_until = settlement.event, settlement.keep_until
                 state.retire(
@@ -179,6 +184,7 @@ class MemoryStorage:
                     keep_until=keep_until,
                     forget_at=settlement.forget_at,
                     policy=settlement.policy,
+                    hook=settlement.hook,
                 )
                 self._notify(settlement.notification)
             case GiveBack():
@@ -227,7 +233,7 @@ class MemoryStorage:
             Sort.NEXT_ATTEMPT: lambda m: m.next_attempt,
             Sort.LAST_ACTIVITY: lambda m: m.last_attempt or m.queued,
         }
-        return _page(self._matching(where), keys, sort=sort, descending=descending, limit=limit, after=after)
+        return page(self._matching(where), keys, sort=sort, descending=descending, limit=limit, after=after)
 
     async def count_messages(self, where: MessageFilter) -> int:
         """Count queued messages."""
@@ -241,7 +247,7 @@ class MemoryStorage:
             Sort.QUEUED: lambda r: r.queued,
             Sort.LAST_ACTIVITY: lambda r: r.finished,
         }
-        return _page(self._history(where), keys, sort=sort, descending=descending, limit=limit, after=after)
+        return page(self._history(where), keys, sort=sort, descending=descending, limit=limit, after=after)
 
     async def count_retired(self, where: HistoryFilter) -> int:
         """Count messages of the history."""
@@ -250,6 +256,20 @@ class MemoryStorage:
     async def events(self, *, after: int, limit: int) -> tuple[Event, ...]:
         """Return events with an id over `after`, in order."""
         return tuple([event for event in self._state.events if event.id > after][:limit])
+
+    async def last_event(self) -> int:
+        """Return the id of the last event in the log; 0 when it is empty."""
+        return max((event.id for event in self._state.events), default=0)
+
+    @property
+    def hooks(self) -> MemoryHooks:
+        """The webhooks."""
+        state = self._state
+        return MemoryHooks(state.hooks, lambda: state.workers, lambda: state.events, self._log_disabled)
+
+    def _log_disabled(self, disabled: HookDisable, now: datetime) -> None:
+        self._state.events.append(disabled_event(self._state.next_event, disabled, now))
+        self._state.next_event += 1
 
     # suppressions
 
@@ -274,15 +294,15 @@ class MemoryStorage:
 
     async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
         """Return the messages that feedback may be about."""
-        state = self._state
-        known: list[Message | Retired] = [*state.messages.values(), *state.retired.values()]
-        if found := state.match(state.fromids[fromid] for fromid in set(fromids) if fromid in state.fromids):
-            return replace(found, by="fromid")
-        if envid and (found := state.match(m.id for m in known if m.envid == envid)):
-            return replace(found, by="envid")
-        if message_id and (found := state.match(m.id for m in known if m.message_id == message_id)):
-            return replace(found, by="message-id")
-        return Matches()
+        return _memory_feedback.match(self._state, fromids=fromids, envid=envid, message_id=message_id)
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about."""
+        return _memory_feedback.record(
+            self._state, report, account=account, policy_for=policy_for, plan_for=plan_for, now=now
+        )
 
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""
@@ -323,14 +343,22 @@ class MemoryStorage:
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
         notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
+        plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result."""
         matching = self._matching(where)
         result = AttemptResult(attempt=0, kind=ResultKind.CANCELED, started=now, text=text)
         for message in matching:
             retention = keep.get(message.account, keep.get("", timedelta(0)))
+            hook = plan_for(message.account, event)
             self._state.retire(
-                message, result, event, now=now, keep_until=now + retention, forget_at=now + keep_feedback
+                message,
+                result,
+                event,
+                now=now,
+                keep_until=now + retention,
+                forget_at=now + keep_feedback,
+                hook=hook,
             )
             self._notify(notifications.get(message.id))
         return len(matching)
@@ -377,7 +405,8 @@ class MemoryStorage:
             state.events.remove(event)
         for place in keys[:PURGE_MAX]:
             del state.keys[place]
-        return len(hide) + len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
+        purged = len(hide) + len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
+        return purged + state.hooks.purge(now, PURGE_MAX)
 
     # inside
 
@@ -407,31 +436,3 @@ class MemoryStorage:
         for message in changed:
             self._state.lower_turn(message)
         return len(changed)
-
-
-def _page(
-    rows: Iterable[R],
-    keys: Mapping[Sort, Callable[[R], datetime]],
-    *,
-    sort: Sort,
-    descending: bool,
-    limit: int,
-    after: Cursor | None,
-) -> Page[R]:
-    if sort not in keys:
-        raise InvalidFilter(f"cannot sort by {sort.value!r} here; known: {', '.join(keys)}")
-    if after is not None:
-        after.check(sort, descending=descending)
-
-    def place(row: R) -> tuple[int, int]:
-        return row.id if sort is Sort.QUEUED else (keys[sort](row) - EPOCH) // MICROSECOND, row.id
-
-    ordered = sorted(rows, key=place, reverse=descending)
-    if after is not None:
-        seen = (after.key, after.id)
-        ordered = [row for row in ordered if (place(row) < seen if descending else place(row) > seen)]
-    items = tuple(ordered[:limit])
-    if len(ordered) <= limit:
-        return Page(items=items, next=None)
-    key, id_ = place(items[-1])
-    return Page(items=items, next=Cursor(sort=sort, descending=descending, key=key, id=id_))

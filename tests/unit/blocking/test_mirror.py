@@ -36,6 +36,8 @@ def test_a_method_of_the_queue_has_equal_parameters(name: str) -> None:
     match get_origin(there.return_annotation), name:
         case _, "worker":
             assert here.return_annotation == AbstractContextManager[Worker]
+        case _, "on_event":
+            assert here.return_annotation == AbstractContextManager[None]
         case origin, _ if origin is AsyncIterator:
             assert here.return_annotation == Iterator[get_args(there.return_annotation)]  # type: ignore[misc]
         case _:
@@ -62,6 +64,7 @@ def test_nothing_is_a_coroutine_function_and_everything_is_documented(class_: ty
         assert member.__doc__, name
         assert "await " not in member.__doc__, name
         assert "async with" not in member.__doc__, name
+        assert "async for" not in member.__doc__, name
 
 
 def test_help_shows_what_the_async_method_says() -> None:

@@ -42,8 +42,32 @@ def test_a_message_goes_in_is_looked_at_and_goes_out(depot: "Depot") -> None:
         assert retired is not None
         assert queue.list_history().items == (retired,)
         assert "delivered" in str(queue.explain(receipt.id))
-        assert [event.message for event in queue.events()] == [receipt.id]
+        assert [event.message for event in queue.list_events()] == [receipt.id]
     assert len(depot.transport.delivered("a@one.example")) == 1
+
+
+def test_events_are_followed_by_one_thread_while_another_makes_them(depot: "Depot") -> None:
+    heard: list[int] = []
+    with depot.queue() as queue, queue.on_event(lambda event: heard.append(event.id)):
+        taken: list[int] = []
+
+        def follow() -> None:
+            for event in queue.events(after=0):
+                taken.append(event.id)
+                if len(taken) == 2:
+                    return
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        for _ in range(2):
+            depot.submit(queue)
+            queue.drop(MessageFilter())
+        follower.join(30)
+        assert taken == [1, 2]
+        assert (queue.last_event(), queue.count_webhooks(), queue.webhook_endpoints()) == (2, 0, ())
+        while len(heard) < 2:
+            queue.last_event()
+    assert heard == [1, 2]
 
 
 def test_operating_returns_what_the_async_queue_does(depot: "Depot") -> None:

@@ -46,3 +46,14 @@ def test_splits(value: str, specs: list[str]) -> None:
 
 def test_an_unclosed_comment_goes_to_the_end() -> None:
     assert split_addresses("a@example.com (b, c@example.com") == ["a@example.com"]
+
+
+def test_encoded_words_hold_no_addresses() -> None:
+    assert split_addresses("=?utf-8?q?Doe,_x@y?= <j@example.com>, k@example.com") == ["j@example.com", "k@example.com"]
+
+
+@pytest.mark.parametrize("piece", ['\\"', '<\\"', '<"', "()", "<", '"', ' "', '<"a"', "=?a?b?", "( "])
+@pytest.mark.parametrize("start", ["", '"', "<", '<"'])
+def test_time_grows_with_length_alone(start: str, piece: str) -> None:
+    """Half a million characters; what takes the square of that does not end."""
+    split_addresses(start + piece * (500_000 // len(piece)))

@@ -163,7 +163,7 @@ async def test_delay_told_only_if_asked(depot: Depot) -> None:
     async with depot.queue(dsn=TOLD) as queue:
         await depot.submit(queue, dsn=DSNRequest(notify=(Notify.FAILURE,)))
         await depot.empty(queue)
-        events = await queue.events()
+        events = await queue.list_events()
 
     assert [dsn.recipients[0].action for dsn in _dsns(depot)] == [Action.FAILED]
     assert [event.type for event in events].count(EventType.DELAYED) == 7, "events stay as they are"

@@ -25,6 +25,7 @@ from moxlib.queue import (
     Sort,
     UnknownTransport,
 )
+from moxlib.queue.hooks import HookFilter
 
 if TYPE_CHECKING:
     from tests.unit.queue.conftest import Depot
@@ -203,7 +204,7 @@ async def test_dropped_and_failed_messages_go_to_the_history(depot: "Depot", how
         assert (retired.finished, retired.base_id) == (depot.clock.now(), a.base_id)
         assert [r.kind for r in retired.results] == [ResultKind.DEFERRED, ResultKind.CANCELED]
         assert (retired.results[-1].attempt, retired.results[-1].code) == (0, 0)
-        told = [e for e in await queue.events() if e.type is event]
+        told = [e for e in await queue.list_events() if e.type is event]
         assert [(e.message, e.recipient, e.code) for e in told] == [(a.id, "a@one.example", 0)]
         assert [m.id for m in (await queue.list_messages()).items] == [b.id]
         assert await getattr(queue, how)(only(a.id)) == 0
@@ -214,7 +215,7 @@ async def test_without_history_only_the_event_stays(depot: "Depot") -> None:
         [message] = await depot.submit(queue)
         assert await queue.drop(ALL) == 1
         assert await queue.get_retired(message.id) is None
-        assert [event.type for event in await queue.events()] == [EventType.CANCELED]
+        assert [event.type for event in await queue.list_events()] == [EventType.CANCELED]
 
 
 async def test_content_goes_with_the_last_recipient(disk: "Depot") -> None:
@@ -452,7 +453,7 @@ async def test_pages_of_the_history(depot: "Depot", sort: Sort, descending: bool
 @pytest.mark.parametrize("limit", [0, -1, 10_001])
 async def test_a_limit_that_cannot_be_is_refused(depot: "Depot", limit: int) -> None:
     async with depot.queue() as queue:
-        for listing in (queue.list_messages, queue.list_history, queue.events):
+        for listing in (queue.list_messages, queue.list_history, queue.list_events):
             with pytest.raises(InvalidFilter, match="limit"):
                 await listing(limit=limit)
         assert (await queue.list_messages(limit=10_000)).items == ()
@@ -510,23 +511,23 @@ async def test_events_are_read_on_from_the_last_one_seen(depot: "Depot") -> None
     async with depot.queue() as queue:
         for n in range(5):
             await depot.submit(queue, f"a@d{n}.example")
-        assert await queue.events() == ()
+        assert await queue.list_events() == ()
         await queue.drop(ALL)
-        first = await queue.events(limit=2)
-        rest = await queue.events(after=first[-1].id)
+        first = await queue.list_events(limit=2)
+        rest = await queue.list_events(after=first[-1].id)
         assert [e.recipient for e in first + rest] == [f"a@d{n}.example" for n in range(5)]
-        assert await queue.events(after=rest[-1].id) == ()
+        assert await queue.list_events(after=rest[-1].id) == ()
         [late] = await depot.submit(queue)
         await queue.fail(ALL)
-        assert [e.message for e in await queue.events(after=rest[-1].id)] == [late.id]
-        assert await queue.events(after=2**70) == ()
-        assert len(await queue.events(after=-(2**70))) == 6
+        assert [e.message for e in await queue.list_events(after=rest[-1].id)] == [late.id]
+        assert await queue.list_events(after=2**70) == ()
+        assert len(await queue.list_events(after=-(2**70))) == 6
 
 
 # open and closed
 
 
-async def consume(stream: AsyncIterator[bytes]) -> None:
+async def consume(stream: AsyncIterator[object]) -> None:
     async for _ in stream:
         pass
 
@@ -542,7 +543,22 @@ CALLS: dict[str, Callable[[Queue], Awaitable[object]]] = {
     "explain": lambda q: q.explain(1),
     "dump": lambda q: consume(q.dump(1)),
     "next_due": lambda q: q.next_due(),
-    "events": lambda q: q.events(),
+    "list_events": lambda q: q.list_events(),
+    "last_event": lambda q: q.last_event(),
+    "events": lambda q: consume(q.events()),
+    "on_event": lambda q: q.on_event(print).__aenter__(),
+    "get_webhook": lambda q: q.get_webhook(1),
+    "list_webhooks": lambda q: q.list_webhooks(),
+    "count_webhooks": lambda q: q.count_webhooks(),
+    "get_retired_webhook": lambda q: q.get_retired_webhook(1),
+    "list_webhook_history": lambda q: q.list_webhook_history(),
+    "count_webhook_history": lambda q: q.count_webhook_history(),
+    "cancel_webhooks": lambda q: q.cancel_webhooks(HookFilter()),
+    "retry_webhooks_now": lambda q: q.retry_webhooks_now(HookFilter()),
+    "reschedule_webhooks": lambda q: q.reschedule_webhooks(HookFilter(), by=HOUR),
+    "replay_webhooks": lambda q: q.replay_webhooks(),
+    "webhook_endpoints": lambda q: q.webhook_endpoints(),
+    "enable_webhook": lambda q: q.enable_webhook("https://hooks.example/"),
     "hold": lambda q: q.hold(ALL),
     "release": lambda q: q.release(ALL),
     "retry_now": lambda q: q.retry_now(ALL),

@@ -56,7 +56,7 @@ async def test_the_outcome_of_an_attempt_whose_message_was_ended_is_lost(
             await depot.ear.heard("lease_lost")
             await worker.wait_idle()
         assert (await depot.retired(queue, receipt.id)).event is event
-        assert [told.type for told in await queue.events()] == [event]
+        assert [told.type for told in await queue.list_events()] == [event]
 
 
 async def test_a_rule_from_loose_data(depot: "Depot") -> None:

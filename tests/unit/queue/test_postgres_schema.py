@@ -301,7 +301,7 @@ HOT: dict[str, tuple[str, str]] = {
     "idempotency key": (idempotency.FIND, "moxlib_idempotency_pkey"),
     "forget a key": (idempotency.FORGET, "moxlib_idempotency_pkey"),
     "purge keys": (idempotency.PURGE, "moxlib_idempotency_keep_until"),
-    "purge history": (operate.PURGE_RETIRED, "moxlib_retired_keep_until"),
+    "purge history": (operate.PURGE_RETIRED, "moxlib_retired_forget_at"),
     "purge events": (operate.PURGE_EVENTS, "moxlib_event_pkey"),
 }
 

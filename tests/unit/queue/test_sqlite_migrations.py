@@ -279,7 +279,7 @@ async def test_everything_is_told_as_before(path: Path) -> None:
         assert await queue.next_due() == START - timedelta(minutes=1)
         [retired] = (await queue.list_history(HistoryFilter(success=True))).items
         assert (retired.id, retired.destination, retired.size) == (20, "idle.example", 5)
-        assert await queue.events() == (
+        assert await queue.list_events() == (
             Event(
                 id=15,
                 at=START - timedelta(minutes=1),
@@ -318,7 +318,7 @@ async def test_work_goes_on_from_there(path: Path) -> None:
         assert await queue.release(MessageFilter()) == 3
         await run_until_empty(queue, clock)
         assert await queue.count_messages() == 0
-        assert [event.id for event in await queue.events()] == list(range(15, 22))
+        assert [event.id for event in await queue.list_events()] == list(range(15, 22))
         assert await queue.count_history() == 7
     assert transport.delivered("large@two.example") == [b"Received: x\r\n" + LARGE]
     assert not list(path.with_name("mail.db.content").iterdir())

@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 from moxlib.queue.errors import SchemaTooNew
-from moxlib.queue.storage.operations import claim, destination, idempotency, insert, look, settle, workers
+from moxlib.queue.storage.operations import (
+    claim,
+    destination,
+    feedback,
+    idempotency,
+    insert,
+    look,
+    operate,
+    settle,
+    suppression,
+    workers,
+)
 from moxlib.queue.storage.sqlite.schema import connect, create_file, migrate, migrations
 from moxlib.queue.storage.tx import insert_sql
 
@@ -87,13 +98,20 @@ HOT = {
     "earliest turn": (destination.EARLIEST_TURN, 0, "moxlib_destination_turn"),
     "owned by the dead": (workers.OWNED.format(workers="?,?"), 2, "moxlib_message_owner"),
     "owned": (settle.OWNED.format(ids="?,?"), 3, "INTEGER PRIMARY KEY"),
-    "retire": (settle.RETIRE, 5, "INTEGER PRIMARY KEY"),
+    "retire": (settle.RETIRE, 7, "INTEGER PRIMARY KEY"),
+    "earlier ones to a recipient": (suppression.PAST, 4, "moxlib_retired_base_address"),
+    "suppressions of recipients": (suppression.AMONG.format(addresses="?,?"), 3, "sqlite_autoindex_moxlib_suppression"),
+    "fromid": (feedback.BY_FROMID.format(fromids="?,?"), 2, "PRIMARY KEY"),
+    "envelope identifier": (feedback.BY_ENVID, 2, "moxlib_submission_envid"),
+    "Message-ID": (feedback.BY_MESSAGE_ID, 2, "moxlib_submission_message_id"),
+    "purge history": (operate.PURGE_RETIRED, 2, "moxlib_retired_forget_at"),
+    "hide history": (operate.HIDE_RETIRED, 3, "moxlib_retired_keep_until"),
     "content outside": (settle.OUTSIDE.format(ids="?,?"), 2, "PRIMARY KEY"),
     "chunk": (look.CONTENT_CHUNK, 2, "moxlib_chunk"),
     "idempotency key": (idempotency.FIND, 2, "sqlite_autoindex_moxlib_idempotency"),
     "delete content": (settle.DELETE_CONTENT.format(ids="?,?"), 2, "SEARCH m USING INTEGER PRIMARY KEY"),
     "delete submission": (settle.DELETE_SUBMISSION, 1, "SEARCH r USING INTEGER PRIMARY KEY"),
-    "message row": (insert_sql(*insert.MESSAGE), 13, ""),
+    "message row": (insert_sql(*insert.MESSAGE), 16, ""),
     "one message": (look.GET, 1, "INTEGER PRIMARY KEY"),
     "events": (look.EVENTS, 2, "INTEGER PRIMARY KEY"),
 }

@@ -38,7 +38,7 @@ def refusing(*addresses: str, refusal: Outcome = NO_MAILBOX) -> Callable[[Messag
 
 
 async def last_event(queue: Queue) -> tuple[str, bool]:
-    event = (await queue.events())[-1]
+    event = (await queue.list_events())[-1]
     return event.type.value, event.suppressing
 
 
@@ -60,7 +60,7 @@ async def test_a_suppressed_recipient_is_told_at_once_and_never_mailed(depot: "D
         [result] = retired.results
         assert (result.kind, result.transport, result.code) == (ResultKind.SUPPRESSED, "", 0)
         assert "asked for it" in result.text
-        events = {event.message: event for event in await queue.events()}
+        events = {event.message: event for event in await queue.list_events()}
         assert (events[one.id].type, events[one.id].error) == (EventType.SUPPRESSED, result.text)
         explained = await queue.explain(one.id)
         assert explained is not None
@@ -161,14 +161,18 @@ async def test_others_failures_and_operators_do_not_count(depot: "Depot") -> Non
         assert [s.account for s in (await queue.list_suppressions()).items] == [""]
 
 
-async def test_what_happened_longer_ago_than_history_is_kept_does_not_count(depot: "Depot") -> None:
+@pytest.mark.parametrize(("keep", "suppressed"), [(DAY, True), (timedelta(0), False)])
+async def test_failures_count_as_long_as_feedback_knows_of_them(
+    depot: "Depot", keep: timedelta, suppressed: bool
+) -> None:
     full = replace(NO_MAILBOX, code=554, enhanced="5.2.2")
     depot.sink.answer = refusing("a@one.example", refusal=full)
-    async with depot.queue(keep_history=timedelta(0)) as queue:
-        for _ in range(4):
+    async with depot.queue(keep_history=timedelta(0), keep_feedback=keep) as queue:
+        for _ in range(3):
             await depot.submit(queue, "a@one.example")
             await depot.empty(queue)
-        assert await queue.suppression("a@one.example") is None
+        assert (await queue.suppression("a@one.example") is not None) == suppressed
+        assert await queue.count_history() == 0
 
 
 async def test_an_account_has_rules_of_its_own(depot: "Depot") -> None:

@@ -14,6 +14,7 @@ from moxlib.queue.types import (
     Event,
     EventType,
     Failed,
+    FeedbackSource,
     HoldRule,
     Outcome,
     RequireTLS,
@@ -82,9 +83,23 @@ def test_stored_names_do_not_change() -> None:
         "unknown",
         "interrupted",
         "canceled",
+        "suppressed",
         "quarantined",
     }
-    assert {event.value for event in EventType} == {"delivered", "delayed", "failed", "canceled", "quarantined"}
+    assert {event.value for event in EventType} == {
+        "delivered",
+        "delayed",
+        "failed",
+        "suppressed",
+        "canceled",
+        "relayed",
+        "expanded",
+        "unrecognized",
+        "complained",
+        "quarantined",
+        "webhook_disabled",
+    }
+    assert {source.value for source in FeedbackSource} == {"dsn", "bounce", "complaint", "other"}
 
 
 def test_an_event_without_a_code_has_none() -> None:

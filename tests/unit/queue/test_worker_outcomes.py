@@ -51,7 +51,7 @@ async def test_delivered_goes_into_the_history(depot: "Depot") -> None:
         await depot.idle(queue)
         assert await queue.get(receipt.id) is None
         retired = await depot.retired(queue, receipt.id)
-        [event] = await queue.events()
+        [event] = await queue.list_events()
     assert retired.success
     assert (retired.event, retired.attempts, retired.account) == (EventType.DELIVERED, 1, "shop")
     assert (retired.sender, retired.recipient, retired.extra) == (
@@ -72,7 +72,7 @@ async def test_failed_ends_at_once(depot: "Depot") -> None:
         [receipt] = await depot.submit(queue)
         await depot.empty(queue)
         retired = await depot.retired(queue, receipt.id)
-        [event] = await queue.events()
+        [event] = await queue.list_events()
     assert (retired.event, retired.attempts, retired.success) == (EventType.FAILED, 1, False)
     assert (event.code, event.enhanced, event.error) == (550, "5.1.1", "no such user")
 
@@ -89,7 +89,7 @@ async def test_deferred_is_tried_again_by_the_schedule_until_it_ends(depot: "Dep
         begun.append(depot.clock.now())
         await depot.empty(queue)
         retired = await depot.retired(queue, receipt.id)
-        events = await queue.events()
+        events = await queue.list_events()
     assert (retired.event, retired.attempts, kinds(retired.results)) == (EventType.FAILED, 3, ["deferred"] * 3)
     assert [result.attempt for result in retired.results] == [1, 2, 3]
     waits = [b.started - a.started for a, b in zip(retired.results, retired.results[1:], strict=False)]
@@ -510,7 +510,7 @@ async def test_without_retention_nothing_is_kept(depot: "Depot") -> None:
         await depot.idle(queue)
         assert await queue.count_history() == 0
         assert [await queue.get_retired(r.id) for r in receipts] == [None, None]
-        assert sorted(event.type for event in await queue.events()) == [EventType.DELIVERED, EventType.FAILED]
+        assert sorted(event.type for event in await queue.list_events()) == [EventType.DELIVERED, EventType.FAILED]
 
 
 async def test_history_and_events_are_purged_when_their_time_is_over(depot: "Depot") -> None:
@@ -526,7 +526,7 @@ async def test_history_and_events_are_purged_when_their_time_is_over(depot: "Dep
     for counts in [(1, 2), (0, 2), (0, 2), (0, 0)]:
         await depot.clock.advance(timedelta(days=1))
         async with depot.queue(**keep) as queue, queue.worker(), asyncio.timeout(GUARD):
-            while (await queue.count_history(), len(await queue.events())) != counts:  # noqa: ASYNC110 - no event tells
+            while (await queue.count_history(), len(await queue.list_events())) != counts:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0)  # a worker begins with purging
 
 
@@ -538,7 +538,7 @@ async def test_events_are_told_in_order(depot: "Depot") -> None:
     async with depot.queue() as queue:
         await depot.submit(queue)
         await depot.empty(queue)
-        events = await queue.events()
+        events = await queue.list_events()
     assert [what for what, _ in depot.ear.told] == ["submitted", "attempted", "attempted", "attempted"]
     assert [result.kind.value for _, result in depot.ear.of("attempted")] == ["deferred", "unknown", "delivered"]
     assert [(event.id, event.type.value) for event in events] == [

@@ -217,7 +217,7 @@ async def test_damaged_content_is_quarantined_and_nothing_else_is(disk: "Depot",
             assert explanation.state is State.QUARANTINED
             with pytest.raises(ContentDamaged):
                 await disk.dumped(queue, receipt.id)
-        types = [event.type for event in await queue.events()]
+        types = [event.type for event in await queue.list_events()]
         assert sorted(types) == [EventType.DELIVERED, EventType.QUARANTINED, EventType.QUARANTINED]
         assert await queue.count_messages(MessageFilter(quarantined=True)) == 2
 
@@ -651,7 +651,7 @@ async def test_a_worker_that_was_given_up_settles_nothing(disk: "Depot") -> None
             [(_, lost)] = await disk.ear.heard("lease_lost")
             assert lost == 1
         assert await disk.retired(two, receipt.id) == retired
-        assert len([e for e in await two.events() if e.type is EventType.DELIVERED]) == 1
+        assert len([e for e in await two.list_events() if e.type is EventType.DELIVERED]) == 1
 
 
 async def test_a_running_worker_keeps_its_lease(disk: "Depot", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ async def fail_and_tell(
                 keep=keep,
                 keep_feedback=config.keep_feedback,
                 notifications=told,
+                plan_for=config.hook_plan,
             )
         after = page.next
         if after is None:

@@ -13,12 +13,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from moxlib.mtasts import PolicyCache
+from moxlib.queue.feedback import MatchedBy, ReceivedFeedback, RecordedFeedback
+from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.content import ContentDirectory, Spool
+from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.suppression import Past, Suppression, SuppressionPolicy
 from moxlib.queue.types import (
     AttemptResult,
@@ -35,6 +38,7 @@ from moxlib.queue.types import (
 
 __all__ = [
     "CLAIM_BODY_MAX",
+    "MAX_FEEDBACK",
     "MAX_MATCHES",
     "NO_NOTIFICATIONS",
     "Claim",
@@ -43,6 +47,7 @@ __all__ = [
     "DestinationLimits",
     "GiveBack",
     "Matches",
+    "PolicyFor",
     "Quarantine",
     "Retire",
     "Retry",
@@ -55,6 +60,7 @@ __all__ = [
 MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
 NO_NOTIFICATIONS: Mapping[int, NewSubmission] = MappingProxyType({})
 
+MAX_FEEDBACK: Final = 100  # results kept of one message; servers that say more of it say nothing new
 CLAIM_BODY_MAX = (
     16 * 1024
 )  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
@@ -143,9 +149,11 @@ class ClaimResult:
 class Matches:
     """What feedback may be about."""
 
-    by: Literal["", "fromid", "envid", "message-id"] = ""
+    by: MatchedBy = ""
     queued: tuple[Message, ...] = ()
     retired: tuple[Retired, ...] = ()
+    alone: bool = False
+    """What they were found by is of one message, and always was."""
 
 
 # Settlements: what becomes of a claimed message.
@@ -160,6 +168,8 @@ class Retry:
     next_attempt: datetime
     hold: bool = False
     delayed: bool = False
+    hook: HookPlan | None = None
+    """Where that event is to be sent, in the same transaction."""
     notification: NewSubmission | None = None
     """What tells the sender: queued with it, and only if it is settled."""
 
@@ -177,6 +187,8 @@ class Retire:
     event: EventType
     keep_until: datetime
     policy: SuppressionPolicy | None = None
+    hook: HookPlan | None = None
+    """Where the event is to be sent, in the same transaction."""
     forget_at: datetime | None = None
     """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
     relayed: bool = False
@@ -201,6 +213,9 @@ class Quarantine:
 
 
 Settlement = Retry | Retire | GiveBack | Quarantine
+
+PolicyFor = Callable[[str], SuppressionPolicy]
+"""Given an account, the rules by which its recipients are suppressed."""
 
 T = TypeVar("T")
 
@@ -374,6 +389,15 @@ class Storage(Protocol):
         """Return events with an id over `after`, in order."""
         ...
 
+    async def last_event(self) -> int:
+        """Return the id of the last event in the log; 0 when it is empty."""
+        ...
+
+    @property
+    def hooks(self) -> HookStorage:
+        """The webhooks that are kept here."""
+        ...
+
     # suppressions; by account and base address, which is what at most one of them is on
 
     async def suppression(self, account: str, base_address: str) -> Suppression | None:
@@ -399,6 +423,17 @@ class Storage(Protocol):
 
         By the first of these that finds any: a fromid, the envelope identifier, the Message-ID. In order of id, at
         most `MAX_MATCHES`: more than one says that the address must decide.
+        """
+        ...
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about, with their events, suppressions and webhooks.
+
+        The messages are matched (`match_feedback`, those of `account` only, if given) and told apart (`attribute`) in
+        the same transaction. What a message was told before by the same report (`digest`) changes nothing; nor does
+        what comes after `MAX_FEEDBACK` of it.
         """
         ...
 
@@ -438,12 +473,14 @@ class Storage(Protocol):
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
         notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
+        plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
 
-        `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`. An
-        attempt under way goes on, but its result is lost, as its worker no longer owns the message. Of `notifications`,
-        by message id, those are queued whose message was retired.
+        `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`.
+        `plan_for` says where the event is to be sent. An attempt under way goes on, but its result is lost, as its
+        worker no longer owns the message. Of `notifications`, by message id, those are queued whose message was
+        retired.
         """
         ...
 

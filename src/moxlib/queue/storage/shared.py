@@ -1,12 +1,14 @@
 """`OperationStorage`: the `Storage` protocol by the shared operations, for any engine that runs them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from moxlib.mtasts import CachedPolicy, PolicyCache
+from moxlib.queue.feedback import ReceivedFeedback, RecordedFeedback
+from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import (
@@ -14,14 +16,17 @@ from moxlib.queue.storage.base import (
     ClaimRequest,
     ClaimResult,
     Matches,
+    PolicyFor,
     Settlement,
     WorkerInfo,
 )
 from moxlib.queue.storage.content import chunks
+from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.storage.operations import (
     claim,
     destination,
     feedback,
+    hooks,
     look,
     operate,
     policies,
@@ -29,6 +34,7 @@ from moxlib.queue.storage.operations import (
     suppression,
     workers,
 )
+from moxlib.queue.storage.shared_hooks import OperationHookStorage, Run
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.suppression import Past, Suppression
 from moxlib.queue.types import (
@@ -160,6 +166,15 @@ class OperationStorage(ABC):
         """Return events after a cursor."""
         return await self._read(partial(look.events, after=after, limit=limit))
 
+    async def last_event(self) -> int:
+        """Return the id of the last event."""
+        return await self._read(hooks.last_event)
+
+    @property
+    def hooks(self) -> HookStorage:
+        """The webhooks that are kept here."""
+        return OperationHookStorage(self._read, self._write)
+
     # suppressions
 
     async def suppression(self, account: str, base_address: str) -> Suppression | None:
@@ -183,6 +198,21 @@ class OperationStorage(ABC):
     async def match_feedback(self, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
         """Return the messages that feedback may be about."""
         return await self._read(partial(feedback.match_feedback, fromids=fromids, envid=envid, message_id=message_id))
+
+    async def record_feedback(
+        self, report: ReceivedFeedback, *, account: str | None, policy_for: PolicyFor, plan_for: PlanFor, now: datetime
+    ) -> RecordedFeedback:
+        """Add what a report says to the messages it is about."""
+        return await self._write(
+            partial(
+                feedback.record_feedback,
+                report=report,
+                account=account,
+                policy_for=policy_for,
+                plan_for=plan_for,
+                now=now,
+            )
+        )
 
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""
@@ -220,6 +250,7 @@ class OperationStorage(ABC):
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
         notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
+        plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop or fail messages."""
         return await self._write(
@@ -232,6 +263,7 @@ class OperationStorage(ABC):
                 keep=keep,
                 keep_feedback=keep_feedback,
                 notifications=notifications,
+                plan_for=plan_for,
                 drop_file=self._drop_file,
             )
         )
@@ -253,14 +285,10 @@ class OperationStorage(ABC):
         return await self._write(partial(operate.purge, now=now, events_before=events_before))
 
 
-class _Run(Protocol):
-    def __call__(self, operation: Callable[[Tx], T], /) -> Awaitable[T]: ...
-
-
 class _Policies:
     """A `PolicyCache` by the storage's operations."""
 
-    def __init__(self, read: _Run, write: _Run) -> None:
+    def __init__(self, read: Run, write: Run) -> None:
         self._read = read
         self._write = write
 

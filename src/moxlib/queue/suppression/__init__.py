@@ -5,7 +5,7 @@ returns, and looks up `str(base_address(recipient, policy.base))` before it send
 """
 
 from moxlib.queue.suppression.base import BASE_RULES, BaseRules, base_address, base_key, mox_base_address
-from moxlib.queue.suppression.changes import add, lifted_by, suppress
+from moxlib.queue.suppression.changes import add, lifted_by, suppress, suppression_by
 from moxlib.queue.suppression.decision import Spare, Suppress, Verdict, decide, failures_in_a_row, judge
 from moxlib.queue.suppression.entry import Cause, Evidence, InvalidSuppression, Suppression
 from moxlib.queue.suppression.feedback import (
@@ -53,5 +53,6 @@ __all__ = [
     "past_of",
     "read_suppressions",
     "suppress",
+    "suppression_by",
     "write_suppressions",
 ]

@@ -1,16 +1,18 @@
 """What becomes of an account's list: a suppression is made, renewed, kept, or lifted. Pure."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from moxlib.queue.suppression.base import BASE_RULES, BaseRules, base_address
-from moxlib.queue.suppression.decision import Suppress
+from moxlib.queue.suppression.decision import Suppress, decide
 from moxlib.queue.suppression.entry import MAX_REASON, Cause, Evidence, Suppression
-from moxlib.queue.suppression.feedback import Failure
+from moxlib.queue.suppression.feedback import Failure, Feedback, Past
 from moxlib.queue.suppression.policy import SuppressionPolicy
-from moxlib.smtp import Address, Path
+from moxlib.queue.types import Message, Retired
+from moxlib.smtp import Address, Path, parse_path
 
-__all__ = ["add", "lifted_by", "suppress"]
+__all__ = ["add", "lifted_by", "suppress", "suppression_by"]
 
 
 def add(
@@ -81,6 +83,55 @@ def suppress(
     made = add(account, address, now=now, rules=policy.base, cause=decision.cause, reason=decision.why[:MAX_REASON])
     expires = policy.expiry.until(now, repeats) if policy.expiry is not None else None
     return replace(made, evidence=evidence, repeats=repeats, expires=expires)
+
+
+def suppression_by(
+    feedback: Feedback,
+    message: Message | Retired,
+    *,
+    policy: SuppressionPolicy,
+    recent: Iterable[Past],
+    earlier: Callable[[], Suppression | None],
+    now: datetime,
+    attempt: int | None = None,
+    dsn_message_id: str = "",
+) -> Suppression | None:
+    """Return the new suppression that comes of what was seen of a message's recipient; None for none.
+
+    Args:
+        feedback: how the message ended, or what came in about it.
+        message: the message.
+        policy: the rules of its account.
+        recent: how earlier messages to the recipient ended, the latest first, without this one; read only if needed.
+        earlier: returns what the account has on the base address, expired or not; asked only if needed.
+        now: the time of the feedback.
+        attempt: of the message, where one told.
+        dsn_message_id: the Message-ID of the mail that told.
+    """
+    decision = decide(policy, feedback, recent)
+    if decision is None:
+        return None
+    evidence = None
+    if isinstance(feedback, Failure):
+        evidence = Evidence.of(
+            feedback,
+            failures=decision.failures,
+            message=message.id,
+            attempt=attempt,
+            message_id=message.message_id,
+            dsn_message_id=dsn_message_id,
+        )
+    there = earlier()
+    made = suppress(
+        decision,
+        account=message.account,
+        address=parse_path(message.recipient),
+        policy=policy,
+        now=now,
+        evidence=evidence,
+        earlier=there,
+    )
+    return None if made is there else made
 
 
 def lifted_by(policy: SuppressionPolicy, suppression: Suppression, delivered: datetime) -> bool:

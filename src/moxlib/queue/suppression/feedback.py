@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from moxlib.queue.reply_class import ReplyClass
-from moxlib.queue.types import AttemptResult, EventType, ResultKind
+from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, ResultKind
 
 __all__ = ["Complaint", "Failure", "Feedback", "Origin", "Past", "PastKind", "diagnostic_codes", "past_of", "shown"]
 
@@ -58,6 +58,17 @@ class Failure:
             code=result.code,
             enhanced=result.enhanced,
             command=result.command,
+            text=result.text,
+            reply_class=result.reply_class,
+        )
+
+    @classmethod
+    def of_feedback(cls, result: FeedbackResult) -> Self:
+        """Return what a DSN, or a bounce of another form, says."""
+        return cls(
+            origin=Origin.DSN,
+            code=result.code,
+            enhanced=result.enhanced,
             text=result.text,
             reply_class=result.reply_class,
         )
@@ -121,13 +132,17 @@ class Past:
     """How it failed, where that is still known."""
 
 
-def past_of(event: EventType, results: Sequence[AttemptResult]) -> Past:
+def past_of(event: EventType, results: Sequence[AttemptResult], feedback: Sequence[FeedbackResult] = ()) -> Past:
     """Return how a message of the history ended.
 
     Args:
         event: the event it ended with.
         results: its attempts, in order.
+        feedback: what came in about it later, in order.
     """
+    bounces = [result for result in feedback if result.event is EventType.FAILED]
+    if event is EventType.DELIVERED and bounces:
+        return Past(kind=PastKind.BOUNCED, failure=Failure.of_feedback(bounces[-1]))
     last = results[-1] if results else None
     match event:
         case EventType.DELIVERED:

@@ -71,7 +71,7 @@ class Delivery:
     @property
     def sender(self) -> str:
         """MAIL FROM; empty for the null reverse-path."""
-        return self.messages[0].mail_from
+        return self.messages[0].mail_from or self.messages[0].sender
 
     @property
     def recipients(self) -> tuple[str, ...]:

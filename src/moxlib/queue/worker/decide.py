@@ -166,7 +166,8 @@ def _retry(
         due = now + FALLBACK_WAIT  # it was the worker's end, not an attempt's, so the message has another one
     if due is None and not hold:
         return _retire(message, result, EventType.FAILED, config, now)
-    return Retry(message=message, result=result, next_attempt=due or now, hold=hold, delayed=True)
+    hook = config.hook_plan(message.account, EventType.DELAYED)
+    return Retry(message=message, result=result, next_attempt=due or now, hold=hold, delayed=True, hook=hook)
 
 
 def _retire(
@@ -187,4 +188,5 @@ def _retire(
         forget_at=now + config.keep_feedback,
         policy=config.suppression_for(account),
         relayed=relayed,
+        hook=config.hook_plan(account, event),
     )

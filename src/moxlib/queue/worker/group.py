@@ -1,10 +1,10 @@
-"""A task group that changes no error's type when there is only one."""
+"""A task group that changes no error's type when there is only one; waiting for a task whatever comes."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-__all__ = ["task_group"]
+__all__ = ["finish", "task_group"]
 
 
 @asynccontextmanager
@@ -22,3 +22,16 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
         if others:
             raise
         raise error from error.__cause__
+
+
+async def finish(task: asyncio.Task[None]) -> None:
+    """Wait for a task to its end, even when cancelled meanwhile: what it settles must not be lost."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

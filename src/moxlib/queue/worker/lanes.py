@@ -101,7 +101,16 @@ def group_claims(claims: Iterable[Claim]) -> dict[str, list[tuple[Claim, ...]]]:
     groups: dict[tuple[object, ...], list[Claim]] = {}
     for claim in claims:
         m = claim.message
-        key = (m.destination, m.base_id, m.attempts, m.recipient_domain, m.require_tls, m.transport, m.mail_from)
+        key = (
+            m.destination,
+            m.base_id,
+            m.attempts,
+            m.recipient_domain,
+            m.require_tls,
+            m.transport,
+            m.sender,
+            m.mail_from,
+        )
         groups.setdefault(key, []).append(claim)
     deliveries: dict[str, list[tuple[Claim, ...]]] = {}
     for group in groups.values():

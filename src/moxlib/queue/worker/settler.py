@@ -7,28 +7,39 @@ then as if it had died: its lease runs out, and the attempts count as interrupte
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
 
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
-from moxlib.queue.storage.base import Settlement, Storage
 
 __all__ = ["Settler"]
+
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 FULL = 500  # settlements that are committed without waiting for more
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)  # between tries while the disk refuses; the last one repeats
 
 
-class Settler:
+class Settles(Protocol[S_contra]):
+    """Where settlements are committed: messages' or webhooks' storage."""
+
+    async def settle(self, worker: int, settlements: Sequence[S_contra], *, now: datetime) -> frozenset[int]:
+        """Settle what was claimed; return the ids this worker no longer owned."""
+        ...
+
+
+class Settler(Generic[S]):
     """Takes settlements, commits them in batches, and tells how it went."""
 
     def __init__(
         self,
-        storage: Storage,
+        storage: Settles[S],
         clock: Clock,
         gather: timedelta,
         *,
-        settled: Callable[[Sequence[Settlement], frozenset[int]], None],
+        settled: Callable[[Sequence[S], frozenset[int]], None],
         trouble: Callable[[str, Exception], None],
     ) -> None:
         self._storage = storage
@@ -36,16 +47,16 @@ class Settler:
         self._gather = gather.total_seconds()
         self._settled = settled
         self._trouble = trouble
-        self._waiting: dict[int, list[Settlement]] = {}
+        self._waiting: dict[int, list[S]] = {}
         self._count = 0
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._closing = False
         self._deadline = math.inf
         self.expected = 0
-        """Messages whose settlements are still to come; with none left, a batch does not wait."""
+        """How many settlements are still to come; with none left, a batch does not wait."""
 
-    def add(self, worker: int, settlements: Sequence[Settlement]) -> None:
+    def add(self, worker: int, settlements: Sequence[S]) -> None:
         """Take settlements of what was claimed under the id `worker`; they are committed soon."""
         self._waiting.setdefault(worker, []).extend(settlements)
         self._count += len(settlements)
@@ -89,7 +100,7 @@ class Settler:
         finally:
             timer.cancel()
 
-    async def _commit(self, worker: int, batch: Sequence[Settlement]) -> None:
+    async def _commit(self, worker: int, batch: Sequence[S]) -> None:
         tries = 0
         while True:
             try:

@@ -16,6 +16,7 @@ from random import Random
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
 from moxlib.queue.config import QueueConfig
+from moxlib.queue.hooks.caller import HookCaller
 from moxlib.queue.notify.notifier import NOTHING_RETURNED, Notifier
 from moxlib.queue.observer import Observer
 from moxlib.queue.storage.base import (
@@ -29,7 +30,8 @@ from moxlib.queue.storage.base import (
 from moxlib.queue.transport.base import AttachedTransport, ManagedTransport, Services, Transport
 from moxlib.queue.types import AttemptResult, Message
 from moxlib.queue.worker.attempt import Attempts
-from moxlib.queue.worker.group import task_group
+from moxlib.queue.worker.group import finish, task_group
+from moxlib.queue.worker.hooks import HookWorker, MakesCalls, Tenure
 from moxlib.queue.worker.identity import is_known_dead, own_identity
 from moxlib.queue.worker.lanes import Lane, group_claims
 from moxlib.queue.worker.limits import limits_of
@@ -57,6 +59,8 @@ class Worker:
         observer: Observer,
         random: Random,
         token: Callable[[], str],
+        caller: MakesCalls | None = None,
+        logged: Callable[[], None] = lambda: None,
     ) -> None:
         self._storage = storage
         self._transports = transports
@@ -66,7 +70,7 @@ class Worker:
         self._observer = observer
         self._attempts = Attempts(storage, transports, config, clock, random)
         self._notifier = Notifier(storage, config, clock, token)
-        self._settler = Settler(
+        self._settler: Settler[Settlement] = Settler(
             storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._trouble
         )
         self._limits = limits_of(config)
@@ -90,6 +94,18 @@ class Worker:
             patience=config.worker.delivery_timeout.total_seconds(),
             stopping=self._stopping,
         )
+        self._logged = logged
+        self._hooks: HookWorker | None = None
+        if config.has_webhooks:
+            tenure = Tenure(id=lambda: self._id, is_still=self._is_still, lost=self._tell_lost, trouble=self._trouble)
+            self._hooks = HookWorker(
+                storage.hooks,
+                caller or HookCaller(clock=clock),
+                config=config,
+                clock=clock,
+                random=random,
+                tenure=tenure,
+            )
         self._group: asyncio.TaskGroup | None = None
         self._runners: set[asyncio.Task[None]] = set()
 
@@ -102,10 +118,21 @@ class Worker:
         """Something may be due: look now rather than at the next poll."""
         self._wake.set()
 
+    def wake_webhooks(self) -> None:
+        """A webhook may be due: likewise."""
+        if self._hooks is not None:
+            self._hooks.wake()
+
+    def _wake_all(self) -> None:
+        self.wake()
+        self.wake_webhooks()
+
     def stop(self) -> None:
         """Begin to drain: claim no more, give back what has not begun, let attempts under way finish. Idempotent."""
         self._stopping.set()
         self._wake.set()
+        if self._hooks is not None:
+            self._hooks.stop()
 
     async def ready(self) -> None:
         """Wait until it is registered and its transports run."""
@@ -116,11 +143,16 @@ class Worker:
         await self._stopping.wait()
 
     async def wait_idle(self) -> None:
-        """Wait until nothing is due: a look that began after this call found nothing, and all attempts are settled."""
+        """Wait until nothing is due: a look that began after this call found nothing, and all attempts are settled.
+
+        So it is with webhooks then.
+        """
         begun = self._looks
         self.wake()
         async with self._progress:
             await self._progress.wait_for(lambda: self._found_nothing > begun or self._stopping.is_set())
+        if self._hooks is not None:
+            await self._hooks.wait_idle()
 
     async def run(self) -> None:
         """Work until `stop()`, then drain and unregister. May be called once.
@@ -156,15 +188,24 @@ class Worker:
         async with task_group() as background:
             helpers = [
                 background.create_task(self._keep_lease(), name="moxlib lease"),
-                background.create_task(self._storage.watch(self.wake), name="moxlib watch"),
+                background.create_task(self._storage.watch(self._wake_all), name="moxlib watch"),
                 background.create_task(self._purge(), name="moxlib purge"),
                 background.create_task(self._attempts.deadlines.watch(), name="moxlib deadlines"),
             ]
             try:
-                await self._deliver()
+                if self._hooks is None:
+                    await self._deliver()
+                else:
+                    await self._deliver_and_call(self._hooks)
             finally:
                 for task in helpers:
                     task.cancel()
+
+    async def _deliver_and_call(self, hooks: HookWorker) -> None:
+        async with task_group() as both:
+            calling = both.create_task(hooks.run(), name="moxlib webhooks")
+            calling.add_done_callback(lambda _: self.stop())  # should it fail, there is no use in going on
+            await self._deliver()
 
     async def _unregister(self) -> None:
         try:
@@ -186,7 +227,7 @@ class Worker:
             self._group = None
             self._give_back()
             self._settler.close(self._settings.drain_timeout)
-            await _finish(settling)
+            await finish(settling)
 
     # claiming
 
@@ -352,8 +393,10 @@ class Worker:
     def _on_settled(self, settlements: Sequence[Settlement], lost: frozenset[int]) -> None:
         self._claimed -= len(settlements)
         self._settler.expected = self._claimed
+        self._logged()
+        self.wake_webhooks()
         if lost:
-            self._tell(lambda: self._observer.lease_lost(self._id, len(lost)))
+            self._tell_lost(len(lost))
         if not self._claimed or (self._full and self._claimed <= self._settings.max_claimed // 2):
             self._wake.set()
 
@@ -396,8 +439,10 @@ class Worker:
         log.warning("worker %d lost its lease; it starts anew", self._id)
         for lane in self._lanes.values():
             self._forget(tuple(lane.clear()))
+        if self._hooks is not None:
+            self._hooks.lease_lost()
         await self._register()
-        self._wake.set()
+        self._wake_all()
 
     async def _keep_lease(self) -> None:
         while True:
@@ -416,7 +461,7 @@ class Worker:
         taken = await self._storage.take_back(now=now, dead=dead, hold_interrupted=hold)
         if taken:
             log.warning("took back what workers %s had claimed", ", ".join(map(str, taken)))
-            self._wake.set()
+            self._wake_all()
 
     async def _purge(self) -> None:
         while True:
@@ -445,6 +490,9 @@ class Worker:
         log.error("%s failed, and will be tried again: %s", doing, error)
         self._tell(lambda: self._observer.trouble(doing, error))
 
+    def _tell_lost(self, lost: int) -> None:
+        self._tell(lambda: self._observer.lease_lost(self._id, lost))
+
     def _tell_attempts(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             if not isinstance(settlement, GiveBack):
@@ -461,16 +509,3 @@ class Worker:
             call()
         except Exception:
             log.exception("the observer raised")
-
-
-async def _finish(task: asyncio.Task[None]) -> None:
-    """Wait for a task to its end, even when cancelled meanwhile: what it settles must not be lost."""
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError

@@ -5,7 +5,7 @@ from functools import partial
 
 from moxlib.queue import hold
 from moxlib.queue.storage.operations.destination import lower_turns
-from moxlib.queue.storage.operations.feedback import claim_fromids
+from moxlib.queue.storage.operations.fromids import claim_fromids
 from moxlib.queue.storage.operations.idempotency import Receipts, again, remember, reserve
 from moxlib.queue.storage.operations.look import HOLD_RULES
 from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micros

@@ -38,6 +38,7 @@ __all__ = [
     "hold_rules",
     "list_messages",
     "list_retired",
+    "page",
 ]
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ CONTENT = """SELECT s.size, c.sha256, c.body, c.file, c.chunks FROM moxlib_conte
 CONTENT_CHUNK = "SELECT data FROM moxlib_chunk WHERE submission = ? AND number = ?"
 CONTENT_FILES = "SELECT file FROM moxlib_content WHERE file IS NOT NULL"
 GET = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
-GET_RETIRED = f"SELECT {RETIRED_COLUMNS} FROM {RETIRED_TABLES} WHERE m.id = ? AND m.hidden = 0"  # noqa: S608 - constants only
+GET_RETIRED = f"SELECT {RETIRED_COLUMNS}, m.hidden FROM {RETIRED_TABLES} WHERE m.id = ?"  # noqa: S608 - constants only
 EVENTS = f"SELECT {EVENT_COLUMNS} FROM moxlib_event WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - constants only
 HOLD_RULES = "SELECT id, account, sender_domain, recipient_domain FROM moxlib_hold_rule ORDER BY id"
 
@@ -86,8 +87,8 @@ def get_retired(tx: Tx, id_: int) -> Retired | None:
     """Return a message of the history."""
     if id_ not in INT64:
         return None
-    for row in tx.query(GET_RETIRED, (id_,)):
-        return retired_of(row)
+    for *row, hidden in tx.query(GET_RETIRED, (id_,)):
+        return None if hidden else retired_of(tuple(row))
     return None
 
 
@@ -99,7 +100,7 @@ def list_messages(
     conditions = message_conditions(where)
     order = page_clause(conditions, key, sort, descending=descending, after=after)
     sql = f"SELECT {MESSAGE_COLUMNS}, {key} FROM {MESSAGE_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
-    return _page(tx, sql, conditions, message_of, sort, descending=descending, limit=limit)
+    return page(tx, sql, conditions, message_of, sort, descending=descending, limit=limit)
 
 
 def count_messages(tx: Tx, where: MessageFilter) -> int:
@@ -117,7 +118,7 @@ def list_retired(
     conditions = retired_conditions(where)
     order = page_clause(conditions, key, sort, descending=descending, after=after)
     sql = f"SELECT {RETIRED_COLUMNS}, {key} FROM {RETIRED_TABLES} WHERE {conditions.sql} {order} LIMIT ?"  # noqa: S608
-    return _page(tx, sql, conditions, retired_of, sort, descending=descending, limit=limit)
+    return page(tx, sql, conditions, retired_of, sort, descending=descending, limit=limit)
 
 
 def count_retired(tx: Tx, where: HistoryFilter) -> int:
@@ -132,7 +133,7 @@ def _count(tx: Tx, tables: str, conditions: Conditions) -> int:
     return count
 
 
-def _page(
+def page(
     tx: Tx,
     sql: str,
     conditions: Conditions,
@@ -142,6 +143,7 @@ def _page(
     descending: bool,
     limit: int,
 ) -> Page[T]:
+    """Return a page of what a statement selects: its rows have the id first and the sort key last, LIMIT is left."""
     rows = tx.query(sql, (*conditions.params, limit + 1))
     more = len(rows) > limit
     rows = rows[:limit]

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from moxlib.queue.hooks.records import PlanFor
 from moxlib.queue.selection import INT64, MessageFilter
 from moxlib.queue.storage.operations.destination import lower_turns_of
-from moxlib.queue.storage.operations.feedback import forget_fromids
+from moxlib.queue.storage.operations.fromids import forget_fromids
+from moxlib.queue.storage.operations.hook_look import purge_hooks
+from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.idempotency import purge_keys
 from moxlib.queue.storage.operations.insert import insert_all
 from moxlib.queue.storage.operations.rows import (
@@ -133,6 +136,7 @@ def retire(
     keep: Mapping[str, timedelta],
     keep_feedback: timedelta,
     notifications: Mapping[int, NewSubmission],
+    plan_for: PlanFor,
     drop_file: DropFile,
 ) -> int:
     """Drop or fail messages, and queue their notifications; returns how many."""
@@ -152,7 +156,11 @@ def retire(
     retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
     if told := [notifications[message.id] for message in messages if message.id in notifications]:
         insert_all(tx, told, drop_file=drop_file)
-    insert_events(tx, [event_row(message, event, result, at) for message in messages])
+    events = [event_row(message, event, result, at) for message in messages]
+    insert_events(tx, events)
+    plans = [plan_for(message.account, event) for message in messages]
+    if any(plans):
+        insert_hooks_of_events(tx, events, plans)
     return len(messages)
 
 
@@ -185,6 +193,7 @@ def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
     purged = len(gone) + purge_keys(tx, at, PURGE_BATCH)
     purged += tx.execute(HIDE_RETIRED, (at, at, PURGE_BATCH))
     purged += tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
+    purged += purge_hooks(tx, at, PURGE_BATCH)
     if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:
         tx.execute(PRUNE_DESTINATIONS, (at, at))
     return purged

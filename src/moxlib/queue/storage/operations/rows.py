@@ -15,6 +15,8 @@ from moxlib.queue.types import (
     AttemptResult,
     Event,
     EventType,
+    FeedbackResult,
+    FeedbackSource,
     HoldRule,
     Message,
     RequireTLS,
@@ -29,9 +31,11 @@ __all__ = [
     "RETIRED_COLUMNS",
     "RETIRED_TABLES",
     "dump_extra",
+    "dump_feedback",
     "dump_results",
     "event_of",
     "hold_rule_of",
+    "load_feedback",
     "load_results",
     "message_of",
     "micros",
@@ -149,6 +153,49 @@ def _class_of(name: str) -> ReplyClass | None:
     return ReplyClass(name) if name else None
 
 
+def dump_feedback(feedback: tuple[FeedbackResult, ...]) -> str:
+    """Return what came in about a message as JSON, an object each; nothing is an empty text."""
+    if not feedback:
+        return ""
+    return _encode([_fields_of(result) for result in feedback])
+
+
+def _fields_of(result: FeedbackResult) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "at": micros(result.at),
+        "event": result.event.value,
+        "source": result.source.value,
+        "digest": result.digest,
+        "code": result.code,
+        "enhanced": result.enhanced,
+        "text": result.text,
+        "reply_class": "" if result.reply_class is None else result.reply_class.value,
+        "recipient": result.recipient,
+        "reporter": result.reporter,
+        "report_id": result.report_id,
+        "suppressing": result.suppressing,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def load_feedback(text: str) -> tuple[FeedbackResult, ...]:
+    """Read back what came in about a message."""
+    if not text:
+        return ()
+    return tuple(
+        FeedbackResult(
+            **fields
+            | {
+                "at": moment(fields["at"]),
+                "event": EventType(fields["event"]),
+                "source": FeedbackSource(fields["source"]),
+                "reply_class": _class_of(fields.get("reply_class", "")),
+            }
+        )
+        for fields in json.loads(text)
+    )
+
+
 MESSAGE_TABLES = "moxlib_message m JOIN moxlib_submission s ON s.id = m.submission"
 
 MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m.recipient, m.recipient_domain,
@@ -156,7 +203,7 @@ MESSAGE_COLUMNS = """m.id, m.submission, s.account, s.sender, s.sender_domain, m
     coalesce(m.claimed_at, m.last_attempt), m.owner, m.results, s.size, s.message_id, s.subject, s.prefix,
     s.needs_8bit, s.needs_smtputf8, m.require_tls, m.transport, s.schedule, m.quarantine, s.extra, s.envid, s.ret,
     s.is_report, m.notify, m.orcpt, m.base_address, m.mail_from,
-    m.fromid"""
+    m.fromid, m.feedback"""
 
 
 @_of_sound_rows
@@ -198,6 +245,7 @@ def message_of(row: Row) -> Message:
         base_address,
         mail_from,
         fromid,
+        feedback,
     ) = row
     return Message(
         id=id_,
@@ -233,8 +281,9 @@ def message_of(row: Row) -> Message:
         notify=notify,
         orcpt=orcpt,
         base_address=base_address,
-        mail_from=mail_from or sender,
+        mail_from=mail_from,
         fromid=fromid,
+        feedback=load_feedback(feedback),
     )
 
 
@@ -242,7 +291,8 @@ RETIRED_TABLES = "moxlib_retired m JOIN moxlib_submission s ON s.id = m.submissi
 
 RETIRED_COLUMNS = """m.id, m.submission, s.account, s.sender, m.recipient, m.destination, s.queued, m.finished,
     m.keep_until, m.event, m.attempts, m.max_attempts, m.last_attempt, m.results, s.size, s.message_id, s.subject,
-    m.require_tls, m.transport, s.schedule, s.extra, s.envid, m.base_address, m.fromid"""
+    m.require_tls, m.transport, s.schedule, s.extra, s.envid, m.base_address, m.fromid,
+    m.feedback"""
 
 
 @_of_sound_rows
@@ -273,6 +323,7 @@ def retired_of(row: Row) -> Retired:
         envid,
         base_address,
         fromid,
+        feedback,
     ) = row
     return Retired(
         id=id_,
@@ -299,16 +350,35 @@ def retired_of(row: Row) -> Retired:
         envid=envid,
         base_address=base_address,
         fromid=fromid,
+        feedback=load_feedback(feedback),
     )
 
 
-EVENT_COLUMNS = "id, at, type, account, message, recipient, code, enhanced, error, class, suppressing"
+EVENT_COLUMNS = """id, at, type, account, message, recipient, code, enhanced, error, class, suppressing, message_id,
+    subject, extra, from_id, dsn"""
 
 
 @_of_sound_rows
 def event_of(row: Row) -> Event:
     """Return the event of a row of `EVENT_COLUMNS`."""
-    id_, at, type_, account, message, recipient, code, enhanced, error, class_, suppressing = row
+    (
+        id_,
+        at,
+        type_,
+        account,
+        message,
+        recipient,
+        code,
+        enhanced,
+        error,
+        class_,
+        suppressing,
+        message_id,
+        subject,
+        extra,
+        from_id,
+        dsn,
+    ) = row
     return Event(
         id=id_,
         at=moment(at),
@@ -321,6 +391,11 @@ def event_of(row: Row) -> Event:
         error=error,
         reply_class=_class_of(class_),
         suppressing=bool(suppressing),
+        message_id=message_id,
+        subject=subject,
+        extra=_load_extra(extra),
+        from_id=from_id,
+        dsn=bool(dsn),
     )
 
 

@@ -9,12 +9,13 @@ from functools import partial
 
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
-from moxlib.queue.storage.operations.feedback import forget_fromids
+from moxlib.queue.storage.operations.fromids import forget_fromids
+from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.insert import insert_all
-from moxlib.queue.storage.operations.rows import dump_results, micros
+from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
 from moxlib.queue.storage.operations.suppression import judge_recipients
 from moxlib.queue.storage.tx import DropFile, Row, Tx, Value, in_lists
-from moxlib.queue.types import AttemptResult, EventType, Message
+from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, FeedbackSource, Message, Retired
 
 __all__ = ["event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
 
@@ -27,9 +28,10 @@ GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts
 QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, hold = 1,
     quarantine = ?, results = ? WHERE id = ?"""
 RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, forget_at, hidden,
-        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid)
+        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid, feedback)
     SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, ?, ?, m.attempts, m.max_attempts,
-        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address, m.fromid
+        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address, m.fromid,
+        m.feedback
     FROM moxlib_message m WHERE m.id = ?"""
 DELETE_MESSAGES = "DELETE FROM moxlib_message WHERE id IN ({ids})"
 # Of two transactions that retire the last two messages of a submission, the second must see what the first deleted.
@@ -47,7 +49,10 @@ DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
     AND NOT EXISTS (SELECT 1 FROM moxlib_retired r
         WHERE r.id >= moxlib_submission.id AND r.id < moxlib_submission.id + moxlib_submission.recipients)"""
 EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class,
-        suppressing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+        suppressing, message_id, subject, extra, from_id, dsn)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+DSN_SOURCES = frozenset((FeedbackSource.DSN, FeedbackSource.BOUNCE))
 
 EventRow = tuple[Value, ...]
 
@@ -84,7 +89,11 @@ def settle(
     if notifications := [s.notification for s in told if s.notification is not None]:
         insert_all(tx, notifications, drop_file=drop_file)
     suppressing = judge_recipients(tx, retire, now)
-    insert_events(tx, [*_events(retire, at, suppressing), *_events(retry, at), *_events(quarantine, at)])
+    events = [*_events(retire, at, suppressing), *_events(retry, at), *_events(quarantine, at)]
+    insert_events(tx, events)
+    plans = [*(s.hook for s in retire), *(s.hook for s in retry if s.delayed), *(None for _ in quarantine)]
+    if any(plans):
+        insert_hooks_of_events(tx, events, plans)
     return frozenset(lost)
 
 
@@ -111,15 +120,22 @@ def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[str, b
 
 
 def event_row(
-    message: Message, type_: EventType, result: AttemptResult, at: int, *, suppressing: bool = False
+    message: Message | Retired,
+    type_: EventType,
+    result: AttemptResult | FeedbackResult,
+    at: int,
+    *,
+    suppressing: bool = False,
 ) -> EventRow:
-    """Return the event of a message's attempt; a delivery has no code and no error."""
+    """Return the event of a message's attempt, or of feedback on it; a delivery has no code and no error."""
     account, recipient = message.account, message.recipient
+    dsn = isinstance(result, FeedbackResult) and result.source in DSN_SOURCES
+    about = (message.message_id, message.subject, dump_extra(message.extra), message.fromid, int(dsn))
     if type_ is EventType.DELIVERED:
-        return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0)
+        return (at, "delivered", account, message.id, recipient, 0, "", "", "", 0, *about)
     class_ = result.reply_class.value if result.reply_class is not None else ""
     told = (result.code, result.enhanced, result.text, class_, int(suppressing))
-    return (at, type_.value, account, message.id, recipient, *told)
+    return (at, type_.value, account, message.id, recipient, *told, *about)
 
 
 def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:

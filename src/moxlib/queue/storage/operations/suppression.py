@@ -3,33 +3,35 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.reply_class import ReplyClass
 from moxlib.queue.storage.base import Retire
-from moxlib.queue.storage.operations.rows import load_results, micros, moment
+from moxlib.queue.storage.operations.rows import load_feedback, load_results, micros, moment
 from moxlib.queue.storage.tx import Row, Tx, in_lists
 from moxlib.queue.suppression import (
     Cause,
     Evidence,
     Failure,
+    Feedback,
     Origin,
     Past,
     Suppression,
     SuppressionPolicy,
-    decide,
     lifted_by,
     past_of,
-    suppress,
+    suppression_by,
 )
-from moxlib.queue.types import AttemptResult, EventType, Message, ResultKind
-from moxlib.smtp import parse_path
+from moxlib.queue.types import EventType, Message, ResultKind, Retired
 
 __all__ = [
     "ANY",
     "in_force",
+    "judge",
     "judge_recipients",
+    "lift",
     "list_suppressions",
     "past",
     "put_suppressions",
@@ -47,12 +49,12 @@ LIST_ACCOUNT = f"""SELECT id, {COLUMNS} FROM moxlib_suppression
     WHERE account = ? AND id > ? ORDER BY id LIMIT ?"""  # noqa: S608 - constants only
 # What has expired gives way, with its place in the list.
 PUT = f"""INSERT INTO moxlib_suppression ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (account, base_address) DO UPDATE SET original_address = excluded.original_address,
+    ON CONFLICT (base_address, account) DO UPDATE SET original_address = excluded.original_address,
         since = excluded.since, expires = excluded.expires, cause = excluded.cause, reason = excluded.reason,
         repeats = excluded.repeats, evidence = excluded.evidence
     WHERE moxlib_suppression.expires IS NOT NULL AND moxlib_suppression.expires <= ?"""  # noqa: S608 - constants only
 REMOVE = "DELETE FROM moxlib_suppression WHERE account = ? AND base_address = ?"
-PAST = """SELECT m.event, m.results FROM moxlib_retired m JOIN moxlib_submission s ON s.id = m.submission
+PAST = """SELECT m.event, m.results, m.feedback FROM moxlib_retired m JOIN moxlib_submission s ON s.id = m.submission
     WHERE m.base_address = ? AND m.base_address <> '' AND s.account = ? AND m.id <> ?
     ORDER BY m.finished DESC, m.id DESC LIMIT ?"""
 
@@ -100,7 +102,9 @@ def remove_suppression(tx: Tx, *, account: str, base_address: str) -> bool:
 def past(tx: Tx, *, account: str, base_address: str, limit: int, but: int = 0) -> tuple[Past, ...]:
     """Return how messages to a base address ended, the latest first; that of message `but` left out."""
     rows = tx.query(PAST, (base_address, account, but, limit))
-    return tuple([past_of(EventType(event), load_results(results)) for event, results in rows])
+    return tuple(
+        [past_of(EventType(event), load_results(results), load_feedback(feedback)) for event, results, feedback in rows]
+    )
 
 
 def judge_recipients(tx: Tx, retired: Iterable[Retire], now: datetime) -> frozenset[int]:
@@ -115,45 +119,48 @@ def judge_recipients(tx: Tx, retired: Iterable[Retire], now: datetime) -> frozen
         if s.policy is None or not message.base_address:
             continue
         if s.event is EventType.FAILED and s.result.kind is not ResultKind.CANCELED:
-            new = None if key in made else _judged(tx, message, s.result, s.policy, now)
+            failure = Failure.of_attempt(s.result)
+            new = None if key in made else judge(tx, message, failure, s.policy, now=now, attempt=s.result.attempt)
             if new is not None:
                 made[key] = new
                 suppressing.add(message.id)
-        elif s.event is EventType.DELIVERED and s.policy.remove_on_success:
-            there = suppression(tx, account=message.account, base_address=message.base_address)
-            if there is not None and lifted_by(s.policy, there, now):
-                remove_suppression(tx, account=message.account, base_address=message.base_address)
+        elif s.event is EventType.DELIVERED:
+            lift(tx, message, s.policy, now=now)
     put_suppressions(tx, [made[key] for key in sorted(made)], now=now)  # in order, as others do it at the same time
     return frozenset(suppressing)
 
 
-def _judged(
-    tx: Tx, message: Message, result: AttemptResult, policy: SuppressionPolicy, now: datetime
+def judge(
+    tx: Tx,
+    message: Message | Retired,
+    feedback: Feedback,
+    policy: SuppressionPolicy,
+    *,
+    now: datetime,
+    attempt: int | None = None,
+    dsn_message_id: str = "",
 ) -> Suppression | None:
-    failure = Failure.of_attempt(result)
+    """Return the suppression that comes of what was seen of a message's recipient, not kept yet; None for none."""
     account, base_address = message.account, message.base_address
-    recent = past(tx, account=account, base_address=base_address, limit=MAX_PAST, but=message.id)
-    decision = decide(policy, failure, recent)
-    if decision is None:
-        return None
-    earlier = suppression(tx, account=account, base_address=base_address)
-    evidence = Evidence.of(
-        failure,
-        failures=decision.failures,
-        message=message.id,
-        attempt=result.attempt,
-        message_id=message.message_id,
-    )
-    new = suppress(
-        decision,
-        account=account,
-        address=parse_path(message.recipient),
+    return suppression_by(
+        feedback,
+        message,
         policy=policy,
+        recent=past(tx, account=account, base_address=base_address, limit=MAX_PAST, but=message.id),
+        earlier=partial(suppression, tx, account=account, base_address=base_address),
         now=now,
-        evidence=evidence,
-        earlier=earlier,
+        attempt=attempt,
+        dsn_message_id=dsn_message_id,
     )
-    return None if new is earlier else new
+
+
+def lift(tx: Tx, message: Message | Retired, policy: SuppressionPolicy, *, now: datetime) -> None:
+    """Let a delivery end the suppression of its recipient, where the policy says so."""
+    if not policy.remove_on_success or not message.base_address:
+        return
+    there = suppression(tx, account=message.account, base_address=message.base_address)
+    if there is not None and lifted_by(policy, there, now):
+        remove_suppression(tx, account=message.account, base_address=message.base_address)
 
 
 def _row(made: Suppression) -> Row:

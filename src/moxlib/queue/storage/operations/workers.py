@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from moxlib.queue.storage.base import WorkerInfo
+from moxlib.queue.storage.operations import hooks
 from moxlib.queue.storage.operations.destination import lower_turns, wake_due
 from moxlib.queue.storage.operations.rows import dump_results, load_results, micros, moment
 from moxlib.queue.storage.tx import Row, Tx, in_lists
@@ -102,4 +103,5 @@ def _interrupt(tx: Tx, workers: Sequence[int], at: int, *, hold: bool) -> None:
     lower_turns(tx, turns)
     tx.executemany(FREE_SLOT, slots)
     wake_due(tx, sorted({destination for destination, _ in slots}), at)
+    hooks.interrupt(tx, workers)
     tx.executemany(UNREGISTER, [(worker,) for worker in workers])

@@ -11,7 +11,7 @@ CREATE TABLE moxlib_suppression (
     reason TEXT NOT NULL,
     repeats INTEGER NOT NULL,
     evidence TEXT NOT NULL,          -- JSON; empty: none
-    UNIQUE (account, base_address)
+    UNIQUE (base_address, account)  -- in this order, as many addresses are looked up at once
 );
 
 -- Empty: queued before there were suppressions, and looked up on none.
@@ -38,6 +38,10 @@ UPDATE moxlib_retired SET forget_at = keep_until;
 DROP INDEX moxlib_retired_keep_until;
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0;
 CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
+
+-- What mail that came in told of a message: JSON; empty: nothing.
+ALTER TABLE moxlib_message ADD COLUMN feedback TEXT NOT NULL DEFAULT '';
+ALTER TABLE moxlib_retired ADD COLUMN feedback TEXT NOT NULL DEFAULT '';
 
 -- By which else a bounce says what it is about.
 CREATE INDEX moxlib_submission_envid ON moxlib_submission (envid) WHERE envid <> '';
