@@ -30,8 +30,9 @@ _unclean = re.compile(rb"\r(?!\n)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").s
 def compose(dsn: DSN, *, smtputf8: bool, clock: Clock | None = None, boundary: str | None = None) -> bytes:
     """Write a notification as a message, ready to be sent with an empty MAIL FROM (RFC 3464 2).
 
-    What is written is read back by `parse_dsn` as equal data, from either form. Nothing in the data can become a header
-    field or a part of its own.
+    What is written is read back by `parse_dsn` as equal data, from either form; save that of a recipient at an address
+    literal, `jo@[192.0.2.1]`, which it refuses as mox does. Nothing in the data can become a header field or a part of
+    its own.
 
     Args:
         dsn: needs `from_address` and `message_id`, and a type where it has a diagnostic text.
