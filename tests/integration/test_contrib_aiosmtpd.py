@@ -20,7 +20,10 @@ from moxlib.testing import MemoryStorage, RecordingTransport
 
 LOGIN = "login@here.example"
 FROMIDS = FromIDConfig.of([LOGIN], {"here.example": ["+"]})
-MAIL = b"From: s@here.example\r\nTo: a@one.example\r\nSubject: hello\r\nMessage-ID: <1@here.example>\r\n\r\nhello\r\n"
+MAIL = (
+    b"Date: Thu, 1 Jan 2026 12:00:00 +0000\r\nFrom: s@here.example\r\nTo: a@one.example\r\nSubject: hello\r\n"
+    b"Message-ID: <1@here.example>\r\n\r\nhello\r\n"
+)
 
 
 class Broken(MemoryStorage):
@@ -142,7 +145,8 @@ async def test_recipients_are_chosen_and_have_accounts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "reply"), [(StorageError("no"), (451, "4.3.0")), (StorageFull("full"), (452, "4.3.1"))]
+    ("failure", "reply"),
+    [(StorageError("secret detail"), (451, "4.3.0")), (StorageFull("secret detail"), (452, "4.3.1"))],
 )
 async def test_what_cannot_be_stored_comes_again(failure: StorageError, reply: tuple[int, str]) -> None:
     async with opened() as (queue, storage):
@@ -154,7 +158,7 @@ async def test_what_cannot_be_stored_comes_again(failure: StorageError, reply: t
         async with LoopbackServer(handler=SubmissionHandler(queue)) as server:
             code, text = await send(server, "s@here.example", ["a@one.example"], MAIL)
             assert (code, text[:5]) == reply
-            assert "no" not in text.split()
+            assert "secret detail" not in text
 
 
 # submissions
@@ -210,7 +214,7 @@ async def test_who_has_no_fromids_may_have_a_plus_in_the_address() -> None:
     ("mail", "reply"),
     [
         (b"X-Mox-Extra-A: 1\r\nX-Mox-Extra-a: 2\r\n" + MAIL, "554 5.6.0"),
-        (b"From: s@here.example\r\nSubject: " + b"x" * 2_000_000 + b"\r\n\r\n", "552 5.3.4"),
+        (b"From: s@here.example\r\n" + b"X-Y: z\r\n" * 200_000 + b"\r\n", "552 5.3.4"),
         (b"not a header\r\n\r\nhello\r\n", "554 5.6.0"),
     ],
 )
@@ -247,7 +251,7 @@ async def test_who_logged_in_has_fromids(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         handler = SubmissionHandler(queue)
         server = await loop.create_server(
-            lambda: SMTP(handler, authenticator=authenticator, auth_require_tls=False, auth_required=True, loop=loop),
+            lambda: SMTP(handler, authenticator=authenticator, auth_require_tls=False, loop=loop),
             "127.0.0.1",
             0,
         )
