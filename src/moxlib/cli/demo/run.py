@@ -120,7 +120,9 @@ async def run(
             Queue.open(path, transports=transports, config=config, observer=attempts)
         )
         listen = 0 if bounces is None else bounces.returns_to
-        incoming = await stack.enter_async_context(LoopbackServer(port=listen, handler=IncomingHandler(queue)))
+        incoming = await stack.enter_async_context(
+            LoopbackServer(port=listen, handler=IncomingHandler(queue, accept=_is_ours))
+        )
         state = _Run(queue=queue, show=show, attempts=attempts, total=sum(map(len, plan)))
         await _deliver(state, plan)
         history = await _history(queue)
@@ -141,6 +143,10 @@ async def run(
             received=tuple(message for server in servers.values() for message in server.received),
             seconds=time.monotonic() - began,
         )
+
+
+def _is_ours(address: str) -> bool:
+    return address.endswith("@demo.example")
 
 
 def _transports(servers: Mapping[str, tuple[str, int]]) -> dict[str, Transport]:
