@@ -121,11 +121,11 @@ def _answered(rcpt: str, pipelining: bool) -> tuple[Session, Transaction]:
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
-def test_full_mailbox_is_temporary_with_and_without_pipelining(pipelining: bool) -> None:
+def test_full_mailbox_is_permanent_with_and_without_pipelining(pipelining: bool) -> None:
     session, transaction = _answered("552 5.2.2 mailbox full", pipelining)
     [result] = transaction.result.recipients
     assert isinstance(result, Refused)
-    assert (result.command, result.code, result.enhanced, result.permanent) == (Command.RCPT, 552, "5.2.2", False)
+    assert (result.command, result.code, result.enhanced, result.permanent) == (Command.RCPT, 552, "5.2.2", True)
     assert session.usable
 
 

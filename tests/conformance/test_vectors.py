@@ -20,6 +20,7 @@ AREAS = (
     "extra_headers",
     "schedules",
     "message_parse",
+    "webhook_payloads",
     "dsn_parse",
     "dsn_compose",
 )

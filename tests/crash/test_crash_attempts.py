@@ -7,8 +7,8 @@ import pytest
 from tests.crash.programs.mail import SENDER
 
 from moxlib.queue import Deferred, Delivered, Delivery, EventType, Outcome, Queue, QueueConfig, Retired
+from moxlib.queue.schedule import MAX_FORGIVEN
 from moxlib.queue.storage.base import ClaimRequest, DestinationLimits
-from moxlib.queue.worker.decide import MAX_FORGIVEN
 from moxlib.testing import FakeClock, MemoryStorage, run_until_empty, run_until_idle
 
 MAIL = b"Subject: hello\r\n\r\nhello\r\n"

@@ -18,7 +18,7 @@ __all__ = ["FEEDBACK_TYPE", "AbuseReport", "read_feedback"]
 
 FEEDBACK_TYPE: Final = "message/feedback-report"
 MAX_FEEDBACK: Final = 256 * 1024  # octets of a feedback part, which has some ten fields
-MAX_INCIDENTS: Final = 10**9  # what counts more is no count of messages
+MAX_DIGITS: Final = 9  # of a count of messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,4 +163,4 @@ def _ip(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _count(text: str) -> int:
-    return int(text) if text.isdecimal() and text.isascii() and 0 < len(text) < 10 and int(text) <= MAX_INCIDENTS else 1  # noqa: PLR2004
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS else 1

@@ -15,7 +15,7 @@ from moxlib.dsn.styles import MAX_OPENING, STYLES, Named
 from moxlib.dsn.types import MAX_RECIPIENTS, Action, Returned
 from moxlib.errors import InputError
 from moxlib.message import Part, split_addresses
-from moxlib.smtp import EnhancedCode, InvalidAddress, parse_address
+from moxlib.smtp import EnhancedCode, InvalidAddress, parse_path
 
 __all__ = ["Bounce", "BouncedRecipient", "read_bounce"]
 
@@ -48,7 +48,7 @@ class BouncedRecipient:
     """A recipient that a bounce names.
 
     Attributes:
-        address: as `moxlib.smtp.Address` writes it.
+        address: as `TypedAddress` has mail addresses.
         action: failed, or delayed if the bounce says so.
         code: the reply code that is told; 0 if none is.
         enhanced: the enhanced code, likewise.
@@ -210,7 +210,7 @@ def _recipient(
     address: str, reason: str, code: int, enhanced: EnhancedCode | None, *, delayed: bool
 ) -> BouncedRecipient | None:
     try:
-        parsed = str(parse_address(address.strip(" \t<>")))
+        parsed = str(parse_path(address.strip(" \t<>")))
     except InvalidAddress:
         return None
     action = Action.DELAYED if delayed else Action.FAILED

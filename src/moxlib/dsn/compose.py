@@ -15,7 +15,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_domain
 from moxlib.dsn import text as write
 from moxlib.dsn.errors import InvalidDSN
-from moxlib.dsn.types import DSN, MTA, UTF8, RecipientStatus, Returned, TypedAddress
+from moxlib.dsn.types import DSN, MTA, UTF8, RecipientStatus, Returned, TypedAddress, default_status
 from moxlib.smtp import parse_path
 
 __all__ = ["compose", "needs_utf8"]
@@ -30,8 +30,9 @@ _unclean = re.compile(rb"\r(?!\n)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").s
 def compose(dsn: DSN, *, smtputf8: bool, clock: Clock | None = None, boundary: str | None = None) -> bytes:
     """Write a notification as a message, ready to be sent with an empty MAIL FROM (RFC 3464 2).
 
-    What is written is read back by `parse_dsn` as equal data, from either form. Nothing in the data can become a header
-    field or a part of its own.
+    What is written is read back by `parse_dsn` as equal data, from either form; save that of a recipient at an address
+    literal, `jo@[192.0.2.1]`, which it refuses as mox does. Nothing in the data can become a header field or a part of
+    its own.
 
     Args:
         dsn: needs `from_address` and `message_id`, and a type where it has a diagnostic text.
@@ -146,7 +147,10 @@ def _recipient_fields(recipient: RecipientStatus, *, utf8: bool) -> Iterator[tup
         yield "Original-Recipient", _address(recipient.original_recipient, utf8=utf8)
     yield "Final-Recipient", _address(recipient.final_recipient, utf8=utf8)
     yield "Action", recipient.action
-    yield "Status", f"{recipient.status}{write.comment(recipient.status_comment, utf8=utf8)}"
+    yield (
+        "Status",
+        f"{recipient.status or default_status(recipient.action)}{write.comment(recipient.status_comment, utf8=utf8)}",
+    )
     if recipient.remote_mta is not None:
         yield "Remote-MTA", _mta(recipient.remote_mta, utf8=utf8)
     if recipient.diagnostic_type:

@@ -4,6 +4,7 @@ from typing import Final, TypeAlias
 
 from moxlib.dsn.abuse import FEEDBACK_TYPE, AbuseReport, read_feedback
 from moxlib.dsn.errors import InvalidDSN, NotADSN
+from moxlib.dsn.lines import MAX_STATUS
 from moxlib.dsn.received import HEADER_TYPES, MESSAGE_TYPES, Heading, opened, readable, returned_in
 from moxlib.dsn.status import read_status
 from moxlib.dsn.types import DSN, Returned, trusted
@@ -16,8 +17,6 @@ GLOBAL: Final = "message/global-delivery-status"  # RFC 6533 4
 STATUS_TYPES: Final = frozenset(("message/delivery-status", GLOBAL))
 RETURNED_TYPES: Final = MESSAGE_TYPES | HEADER_TYPES
 MAX_PARTS: Final = 10  # that are looked at for what makes a report; RFC 6522 has two or three
-
-MAX_STATUS: Final = 2 * 1024 * 1024  # octets, as in `lines`
 
 Report: TypeAlias = DSN | AbuseReport
 """What `parse_report` reads; `match` tells them apart."""

@@ -24,7 +24,6 @@ from moxlib.dsn.types import (
     Action,
     RecipientStatus,
     TypedAddress,
-    default_status,
     is_reporting_type,
     trusted,
 )
@@ -161,7 +160,7 @@ def _recipient(fields: _Fields, number: int, *, utf8: bool) -> RecipientStatus:
         RecipientStatus,
         final_recipient=_address(known["final-recipient"], "Final-Recipient", number, utf8=utf8),
         action=action,
-        status=status or default_status(action),
+        status=status,
         status_comment=comment,
         original_recipient=None
         if original is None

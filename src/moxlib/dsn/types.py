@@ -191,7 +191,8 @@ class RecipientStatus:
     Attributes:
         final_recipient: who it was delivered to, or could not be: the address of the last RCPT TO.
         action: what was done.
-        status: the enhanced code with its class; if not given, X.0.0 with the class of the action.
+        status: the enhanced code with its class; if not given, X.0.0 with the class of the action. None in what was
+            read, if what stands there is no such code; that is in `status_comment` then.
         status_comment: what stands after it in parentheses.
         original_recipient: who the sender sent to (ORCPT), if that is known.
         remote_mta: the server whose reply `diagnostic_text` is, if it is one's.
@@ -240,12 +241,16 @@ class RecipientStatus:
 
     @property
     def code(self) -> int:
-        """The reply code that `diagnostic_text` begins with if it is SMTP's, else 500, 400 or 200 by `status`."""
+        """The reply code that `diagnostic_text` begins with if it is SMTP's; else 500, 400 or 200 by `status`, or 0."""
         found = self._reply()
         if found is not None:
             return int(found[1])
-        assert self.status is not None
-        return self.status.class_ * 100
+        return 0 if self.status is None else self.status.class_ * 100
+
+    @property
+    def has_reply(self) -> bool:
+        """Whether `code` and `enhanced` are a server's reply, in `diagnostic_text`."""
+        return self._reply() is not None
 
     @property
     def enhanced(self) -> EnhancedCode | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from moxlib.errors import MissingExtra, StateError
+from moxlib.errors import InputError, MissingExtra, StateError
 
 if TYPE_CHECKING:
     from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -60,12 +60,16 @@ class LoopbackServer:
     Args:
         rules: what it refuses.
         hostname: how it introduces itself.
+        handler: an aiosmtpd handler that takes what comes in instead, such as those of `moxlib.contrib.aiosmtpd`.
+            Nothing is in `received` then, and there are no rules.
 
     Raises:
         MissingExtra: aiosmtpd is not installed.
     """
 
-    def __init__(self, rules: Rules | None = None, *, hostname: str = "localhost") -> None:
+    def __init__(
+        self, rules: Rules | None = None, *, hostname: str = "localhost", handler: object | None = None
+    ) -> None:
         try:
             from aiosmtpd.smtp import SMTP  # noqa: PLC0415 - an extra: missing, it is reported here and not on import
         except ModuleNotFoundError as error:
@@ -75,7 +79,10 @@ class LoopbackServer:
             line_length_limit = MAX_LINE
 
         self._protocol: type[SMTP] = Protocol_
-        self._handler = _Handler(rules or AcceptAll())
+        if rules is not None and handler is not None:
+            raise InputError("give either rules or a handler")
+        self._keeping = _Keeping(rules or AcceptAll())
+        self._handler = self._keeping if handler is None else handler
         self._hostname = hostname
         self._server: asyncio.Server | None = None
         self._connections: list[SMTP] = []
@@ -95,7 +102,7 @@ class LoopbackServer:
     @property
     def received(self) -> tuple[Received, ...]:
         """What it has accepted, in order."""
-        return tuple(self._handler.received)
+        return tuple(self._keeping.received)
 
     async def __aenter__(self) -> Self:
         """Listen."""
@@ -130,7 +137,7 @@ class LoopbackServer:
         return connection
 
 
-class _Handler:
+class _Keeping:
     """aiosmtpd's hooks; it finds them by their names."""
 
     def __init__(self, rules: Rules) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from moxlib._clock import Clock, SystemClock
     from moxlib.queue.config import AccountConfig, DomainConfig, QueueConfig, WorkerConfig
     from moxlib.queue.congestion import Concurrency
+    from moxlib.queue.dsn_config import DSNConfig
     from moxlib.queue.dsn_request import DSNRequest, Notify, RecipientDSN
     from moxlib.queue.errors import (
         ContentDamaged,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from moxlib.queue.fromid import FromIDConfig
     from moxlib.queue.hooks.config import HookConfig
     from moxlib.queue.incoming import NotFeedback
+    from moxlib.queue.notify import Filed, MailboxTransport
     from moxlib.queue.observer import NullObserver, Observer
     from moxlib.queue.queue import Queue
     from moxlib.queue.reply_class import Classifier, ReplyClass, Rule, read_rules
@@ -91,6 +93,7 @@ __all__ = [
     "Content",
     "ContentDamaged",
     "Cursor",
+    "DSNConfig",
     "DSNRequest",
     "Deferred",
     "Delivered",
@@ -106,6 +109,7 @@ __all__ = [
     "Failed",
     "FeedbackResult",
     "FeedbackSource",
+    "Filed",
     "FromIDConfig",
     "HistoryFilter",
     "HoldRule",
@@ -118,6 +122,7 @@ __all__ = [
     "InvalidSchedule",
     "InvalidSubmission",
     "LMTPTransport",
+    "MailboxTransport",
     "ManagedTransport",
     "Message",
     "MessageFilter",
@@ -209,7 +214,9 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"), ".selection"),
             **dict.fromkeys(_TRANSPORT.split(), ".transport"),
             **dict.fromkeys(_TYPES.split(), ".types"),
+            **dict.fromkeys(("Filed", "MailboxTransport"), ".notify"),
             "Concurrency": ".congestion",
+            "DSNConfig": ".dsn_config",
             "FromIDConfig": ".fromid",
             "HookConfig": ".hooks.config",
             "NotFeedback": ".incoming",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from moxlib.errors import InputError
+from moxlib.queue.dsn_config import DEFAULT_DSN, DSNConfig
 from moxlib.queue.fromid import NO_FROMIDS, FromIDConfig
 from moxlib.queue.hooks.config import HookConfig
 from moxlib.queue.hooks.payload import outgoing_event
@@ -70,6 +71,7 @@ class AccountConfig:
     """Where messages that come in for it are sent."""
     keep_webhooks: timedelta | None = None
     fromids: FromIDConfig | None = None
+    dsn: DSNConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not work."""
@@ -189,6 +191,8 @@ class QueueConfig:
     """Which messages have a MAIL FROM of their own for each recipient, by which bounces are told apart."""
     suppression: SuppressionPolicy = DEFAULT_POLICY
     """When a recipient's failures suppress it, on which address, and for how long."""
+    dsn: DSNConfig = DEFAULT_DSN
+    """Whether senders hear of failures and delays by mail, and how."""
     webhook: HookConfig | None = None
     """Where events are sent, of accounts that have no webhook of their own."""
     incoming_webhook: HookConfig | None = None
@@ -304,6 +308,11 @@ class QueueConfig:
         """Return which of an account's messages have fromids."""
         config = self.accounts.get(account)
         return self.fromids if config is None or config.fromids is None else config.fromids
+
+    def dsn_for(self, account: str) -> DSNConfig:
+        """Return how an account's senders hear of failures and delays."""
+        config = self.accounts.get(account)
+        return self.dsn if config is None or config.dsn is None else config.dsn
 
     def all_fromids(self) -> tuple[FromIDConfig, ...]:
         """Return everybody's settings of fromids: what comes in may be about anybody's message."""

@@ -8,12 +8,11 @@ from enum import StrEnum
 from moxlib.queue import hold
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
-from moxlib.queue.schedule import next_attempt
+from moxlib.queue.schedule import attempts_made, next_attempt
 from moxlib.queue.suppression import Suppression
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import AttemptResult, EventType, HoldRule, Message, ResultKind, Retired
 from moxlib.queue.worker.attempt import choose_transport
-from moxlib.queue.worker.decide import attempts_made
 
 __all__ = ["Explanation", "State", "explain_message", "explain_retired"]
 

@@ -22,6 +22,7 @@ from moxlib.queue.events import EventFeed, EventMethods
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
 from moxlib.queue.incoming import IncomingMethods
 from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
+from moxlib.queue.notify import Notifier, fail_and_tell
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
@@ -327,6 +328,7 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
             clock=self._clock,
             observer=self._observer,
             random=self._random,
+            token=self._entropy.token,
             caller=self._webhook_caller,
             logged=self._feed.wake,
         )
@@ -568,17 +570,10 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
 
     async def drop(self, where: MessageFilter) -> int:
         """Take messages out of the queue, undelivered: event canceled. An attempt under way may still deliver."""
-        return await self._retire(where, EventType.CANCELED, "dropped from the queue")
-
-    async def fail(self, where: MessageFilter) -> int:
-        """Give messages up: event failed, code 0. An attempt under way may still deliver."""
-        return await self._retire(where, EventType.FAILED, "given up by an operator")
-
-    async def _retire(self, where: MessageFilter, event: EventType, text: str) -> int:
         count = await self._storage.retire(
             where,
-            event=event,
-            text=text,
+            event=EventType.CANCELED,
+            text="dropped from the queue",
             now=self._clock.now(),
             keep=self._config.retentions(),
             plan_for=self._config.hook_plan,
@@ -586,6 +581,18 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
         )
         self._logged()
         return count
+
+    async def fail(self, where: MessageFilter) -> int:
+        """Give messages up: event failed, code 0; their senders are told. An attempt under way may still deliver.
+
+        Many messages are given up in several transactions, each with its notifications.
+        """
+        now, config = self._clock.now(), self._config
+        notifier = Notifier(self._storage, config, self._clock, self._entropy.token)
+        text = "given up by an operator"
+        count = await fail_and_tell(self._storage, notifier, where, text=text, now=now, config=config)
+        self._logged()
+        return self._woken(count)
 
     # hold rules
 

@@ -12,13 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from moxlib.queue.errors import InvalidSchedule
-from moxlib.queue.types import AttemptResult, ResultKind
+from moxlib.queue.types import AttemptResult, Message, ResultKind
 
 __all__ = [
     "DELAYED_AFTER",
     "MOX_SCHEDULE",
     "RetrySchedule",
     "ScheduleFunction",
+    "attempts_made",
     "delayed_dsn_due",
     "end_of_schedule",
     "next_attempt",
@@ -30,6 +31,7 @@ ScheduleFunction = Callable[[int], timedelta | None]
 MAX_WAITS = 1000  # a schedule is stored with each message that names one; more is a mistake
 MAX_WAIT = timedelta(days=60)  # as long as FUTURERELEASE may defer (RFC 4865 leaves it open; mox: 60 days)
 DELAYED_AFTER = timedelta(hours=1, minutes=45)  # of the default schedule, the fifth attempt: as mox, in time
+MAX_FORGIVEN = 50  # interrupted attempts; a message that still ends its worker each time is the cause, not a victim
 JITTER = 0.01  # each wait varies by about 1 %, so that a thousand messages deferred at once do not return at once
 
 # An attempt of which nobody knows how it ended has not succeeded as far as is known; one that a dying worker
@@ -113,6 +115,16 @@ def _wait_text(wait: timedelta) -> str:
 
 MOX_SCHEDULE = RetrySchedule.parse("7m30s, 15m, 30m, 1h, 2h, 4h, 8h")
 """mox's waits: eight attempts over not quite sixteen hours."""
+
+
+def attempts_made(message: Message) -> int:
+    """Return how many attempts count against the message's schedule and maximum.
+
+    Those that a dead worker left interrupted do not, up to a number: it had claimed hundreds of messages and begun few
+    of them, and a few crashes must not make all of them fail untried.
+    """
+    interrupted = sum(result.kind is ResultKind.INTERRUPTED for result in message.results)
+    return message.attempts - min(interrupted, MAX_FORGIVEN)
 
 
 def next_attempt(

@@ -92,6 +92,8 @@ class Delivered:
     text: str = ""
     peer: str = ""
     trace: Trace = NO_TRACE
+    dsn: bool | None = None
+    """Whether it offers DSN, and so was told when its delivery is to be reported (RFC 3461 4.1); None: not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,8 @@ class Refused:
 
     Attributes:
         command: RCPT for this recipient alone; MAIL, DATA, END_OF_DATA, ... for all that had been accepted until then.
-        permanent: whether a later attempt must be expected to fail too. A 552 to RCPT is not (RFC 5321 4.5.3.1.10).
+        permanent: whether a later attempt must be expected to fail too. A 552 of `further_transaction` is not
+            (RFC 5321 4.5.3.1.10); any other says that the mailbox is full.
         further_transaction: the peer takes no more recipients in this transaction (452 or 552 to other than the
             first, which had another answer): send to this one in a further transaction at once, it is not a failed
             attempt.

@@ -34,8 +34,7 @@ _REFUSAL: Final = range(400, 600)
 # To the end of a message, as mox: 250 is the only success, and what is no 5xx otherwise is a refusal for now.
 _REPLIES: Final = range(200, 600)
 _START_DATA: Final = 354
-_TOO_MANY: Final = frozenset({452, 552})  # RFC 5321 4.5.3.1.10: 552 is to be treated as 452
-_MAILBOX_FULL: Final = 552
+_TOO_MANY: Final = frozenset({452, 552})  # RFC 5321 4.5.3.1.10: of a recipient too many, 552 is 452
 _BAD_SEQUENCE: Final = 503  # to BDAT: there are no recipients (as to DATA); where there are, it does not work
 _NO_SUCH_COMMAND: Final = frozenset({500, 502})
 
@@ -405,12 +404,13 @@ class Transaction(Exchange[DeliveryResult]):
         final = self._final
         reply = self._rcpt_replies[index]
         if reply is not None and reply.code not in _SUCCESS and (final is None or final[0] is not Command.MAIL):
+            too_many = index > 0 and reply.code in _TOO_MANY and not self._first_is_too_many()
             return Refused(
                 recipient=recipient,
                 command=Command.RCPT,
                 reply=reply,
-                permanent=reply.permanent and reply.code != _MAILBOX_FULL,
-                further_transaction=index > 0 and reply.code in _TOO_MANY and not self._first_is_too_many(),
+                permanent=reply.permanent and not too_many,
+                further_transaction=too_many,
             )
         if final is None and index in self._finals:
             final = (Command.END_OF_DATA, self._finals[index])

@@ -19,6 +19,7 @@ from moxlib.queue.hooks.settlement import HookDisable
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.storage.base import (
+    NO_NOTIFICATIONS,
     ClaimRequest,
     ClaimResult,
     GiveBack,
@@ -170,6 +171,7 @@ class MemoryStorage:
                 held = stored.hold or settlement.hold
                 results = (*stored.results, result)
                 state.put_back(replace(stored, next_attempt=settlement.next_attempt, hold=held, results=results))
+                self._notify(settlement.notification)
                 if settlement.delayed:
                     state.log(EventType.DELAYED, stored, result, now, hook=settlement.hook)
             case Retire(result=result):
@@ -184,6 +186,7 @@ class MemoryStorage:
                     policy=settlement.policy,
                     hook=settlement.hook,
                 )
+                self._notify(settlement.notification)
             case GiveBack():
                 before = state.before[stored.id]
                 state.put_back(replace(stored, attempts=before.attempts, last_attempt=before.last_attempt))
@@ -339,6 +342,7 @@ class MemoryStorage:
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
         plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result."""
@@ -356,6 +360,7 @@ class MemoryStorage:
                 forget_at=now + keep_feedback,
                 hook=hook,
             )
+            self._notify(notifications.get(message.id))
         return len(matching)
 
     async def hold_rules(self) -> tuple[HoldRule, ...]:
@@ -408,6 +413,10 @@ class MemoryStorage:
     def _history(self, where: HistoryFilter) -> list[Retired]:
         shown = [r for r in self._state.retired.values() if r.id not in self._state.hidden]
         return [retired for retired in shown if where.matches(retired)]
+
+    def _notify(self, notification: NewSubmission | None) -> None:
+        if notification is not None:
+            self._state.insert(notification)
 
     def _matching(self, where: MessageFilter) -> list[Message]:
         return [message for message in self._state.messages.values() if where.matches(message)]

@@ -1,10 +1,12 @@
 """DSNs written: octet for octet, and what cannot be. Reading them back is a property, tests/property/test_dsn.py."""
 
+import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from moxlib.dns import parse_domain
 from moxlib.dsn import (
     DSN,
     MTA,
@@ -20,7 +22,7 @@ from moxlib.dsn import (
 from moxlib.dsn.types import MAX_EXTENSIONS, MAX_RECIPIENTS, MAX_TEXT, MAX_VALUE
 from moxlib.errors import InputError, LimitExceeded
 from moxlib.message import check_lines, read_message
-from moxlib.smtp import EnhancedCode
+from moxlib.smtp import Address, EnhancedCode, Localpart
 from moxlib.testing import FakeClock
 
 RECIPIENT = RecipientStatus(final_recipient=TypedAddress(address="jo@example.com"), action=Action.FAILED)
@@ -180,6 +182,21 @@ def test_boundaries() -> None:
             composed(replace(PLAIN, **part))
 
 
+def test_a_boundary_that_occurs_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["taken", "free"])
+    monkeypatch.setattr(secrets, "token_hex", lambda _size: next(drawn))
+    raw = compose(replace(PLAIN, text="--=_taken\n"), smtputf8=False, clock=FakeClock())
+    assert read_message(raw).parameters["boundary"] == "=_free"
+
+
+@pytest.mark.parametrize("localpart", ["ü(x)", "<ü>", "ü<", '"ü"', "ü x", r"ü\\", "ü@"])
+@pytest.mark.parametrize("utf8", [False, True])
+def test_addresses_with_what_means_something_in_a_field(localpart: str, utf8: bool) -> None:
+    address = Address(localpart=Localpart(value=localpart), domain=parse_domain("example.org")).pack(smtputf8=True)
+    dsn = replace(PLAIN, recipients=(replace(RECIPIENT, final_recipient=TypedAddress(address=address)),))
+    assert parse_dsn(composed(dsn, utf8=utf8)) == dsn
+
+
 @pytest.mark.parametrize(
     ("content", "whole", "utf8", "kind", "encoding"),
     [
@@ -326,7 +343,10 @@ def test_dates_have_a_zone_and_whole_seconds() -> None:
     with pytest.raises(InvalidDSN, match="year"):  # Go's zero time
         replace(RECIPIENT, last_attempt_date=datetime(1, 1, 1, tzinfo=UTC))
     odd = timezone(timedelta(hours=1, seconds=7))
-    assert replace(RECIPIENT, will_retry_until=date.astimezone(odd)).will_retry_until == date.replace(microsecond=0)
+    until = replace(RECIPIENT, will_retry_until=date.astimezone(odd)).will_retry_until
+    assert until == date.replace(microsecond=0)
+    assert until is not None
+    assert until.utcoffset() == timedelta(0), "a zone of whole minutes, which can be written"
 
 
 def test_absent_dates_are_not_written() -> None:
@@ -387,3 +407,9 @@ def test_long_fields_are_folded() -> None:
         "Diagnostic-Code: smtp; 550 5.1.1 no such user no such user no such user no"
     ]
     assert parse_dsn(raw).recipients[0].diagnostic_text == words.strip()
+
+
+def test_a_word_too_long_for_a_line_begins_on_its_fields_line() -> None:
+    raw = composed(replace(PLAIN, extensions=(("X-A", f"{'x' * 100} y"),)))
+    assert f"X-A: {'x' * 100}" in status_of(raw)
+    assert " y" in status_of(raw)

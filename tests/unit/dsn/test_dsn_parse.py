@@ -14,11 +14,12 @@ from moxlib.dsn import (
     InvalidReport,
     NotADSN,
     RecipientStatus,
+    Returned,
     TypedAddress,
     parse_dsn,
     parse_report,
 )
-from moxlib.dsn.lines import MAX_LINE
+from moxlib.dsn.lines import MAX_LINE, MAX_STATUS, read_groups
 from moxlib.dsn.received import MAX_RETURNED
 from moxlib.dsn.types import MAX_EXTENSIONS, MAX_RECIPIENTS
 from moxlib.errors import LimitExceeded
@@ -152,8 +153,8 @@ def test_diagnostic_codes(value: str, kind: str, text: str, code: int, enhanced:
         ("5.1.1 (=?utf-8?q?unbekannter_Empf=C3=A4nger?=)", "5.1.1", "unbekannter Empfänger"),
         ("5.1.1 user unknown", "5.1.1", ""),
         ("5.7.1.", "5.7.1", ""),
-        ("unknown", "5.0.0", "unknown"),
-        ("5.1", "5.0.0", "5.1"),
+        ("unknown", "None", "unknown"),
+        ("5.1", "None", "5.1"),
     ],
 )
 def test_statuses(value: str, status: str, comment: str) -> None:
@@ -306,6 +307,10 @@ def test_addresses_in_the_header(value: str, address: str) -> None:
             "plain",
         ),
         ("Content-Type: image/png\n\nx\n", ""),
+        (
+            "Content-Type: multipart/x; boundary=C\n\n--C\nContent-Disposition: attachment\n\n\n--C\n\nplain\n--C--\n",
+            "plain",
+        ),
     ],
 )
 def test_texts(text: str, read: str) -> None:
@@ -339,6 +344,11 @@ def test_returned(returned: str, content: bytes | None, whole: bool, message_id:
     assert found is not None
     assert (found.whole, found.message_id) == (whole, message_id)
     assert content in (None, found.content)
+
+
+def test_a_header_is_a_header_also_after_a_blank_line() -> None:
+    returned = Returned(content=b"Subject: x\r\n\r\nMessage-ID: <a@b>\r\n", whole=False)
+    assert (returned.header, returned.message_id) == (returned.content, "<a@b>")
 
 
 def test_of_a_large_returned_message_the_header_is_kept() -> None:
@@ -397,6 +407,8 @@ def test_refused(status: str, reason: str | None, where: str, number: int) -> No
         ("rfc822; postmaster", "no @"),
         ("rfc822; jo@mail_host.example", "domain: an underscore"),
         ("rfc822; jo@[192.0.2.1]", None),
+        (f"rfc822; {'j' * 65}@example.com", "localpart longer than 64 octets"),
+        (f"rfc822; jo@{'e' * 64}.example", "domain: a label is longer than 63 octets"),
         ("rfc822; møx@example.com", "UTF-8 in a 7-bit part"),
         ("utf-8; jo@example.com", "type utf-8 in a 7-bit part"),
         (r"rfc822; m\x{f8x@example.com", "an unfinished escape"),
@@ -479,12 +491,39 @@ def test_parse_report_finds_what_makes_a_report_wherever_it_is() -> None:
     assert isinstance(parse_report(message("Feedback-Type: abuse\n", subtype="feedback-report")), AbuseReport)
 
 
+def test_parse_report_looks_at_ten_parts() -> None:
+    def after(count: int) -> bytes:
+        return message().replace(b"--B\r\n", b"--B\r\n\r\nx\r\n" * count + b"--B\r\n", 1)
+
+    assert isinstance(parse_report(after(8)), DSN)
+    assert parse_report(after(9)) is None
+
+
 @pytest.mark.parametrize("status", ["", "User-Agent: x\n", "Feedback-Type:\n", "Feedback-Type: abuse\nno field\n"])
 def test_malformed_abuse_reports(status: str) -> None:
     with pytest.raises(InvalidReport) as caught:
         parse_report(message(status, subtype="feedback-report"))
     assert not isinstance(caught.value, InvalidDSN)
     assert str(caught.value).startswith("invalid report: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        ("3", 3),
+        (" 3 (of many)", 3),
+        ("999999999", 999_999_999),
+        ("9" * 10, 1),
+        ("9" * 7000, 1),
+        ("-3", 1),
+        ("³", 1),
+        ("", 1),
+    ],
+)
+def test_counts_of_incidents(value: str, count: int) -> None:
+    found = parse_report(message(f"Feedback-Type: abuse\nIncidents: {value}\n", subtype="feedback-report"))
+    assert isinstance(found, AbuseReport)
+    assert found.incidents == count
 
 
 # Limits
@@ -506,6 +545,12 @@ def test_limits(status: str) -> None:
         parsed(status)
     with pytest.raises(LimitExceeded):
         parse_report(message(status))
+
+
+def test_a_status_part_has_a_size() -> None:
+    assert read_groups(b"X: y\n" + b" " * (MAX_STATUS - 5)) == ["X: y"]
+    with pytest.raises(LimitExceeded):
+        read_groups(b"X: y\n" + b" " * (MAX_STATUS - 4))
 
 
 def test_up_to_the_limits() -> None:

@@ -18,6 +18,7 @@ from moxlib.queue import (
     AttemptResult,
     Delivered,
     Delivery,
+    DSNConfig,
     Message,
     Outcome,
     Queue,
@@ -152,7 +153,11 @@ class Depot:
         observer: Any = None,
         **config: Any,
     ) -> Queue:
-        """Return a queue that is not open yet; another one on the same storage each time."""
+        """Return a queue that is not open yet; another one on the same storage each time.
+
+        It does not tell senders of failures, which most tests are not about, unless `dsn` is given.
+        """
+        config.setdefault("dsn", DSNConfig.off())
         settings = worker or WorkerConfig(settle_gather=timedelta(0))
         return Queue(
             storage or self.make_storage(),

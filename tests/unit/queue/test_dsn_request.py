@@ -12,6 +12,7 @@ from moxlib.errors import InputError
 from moxlib.queue import (
     Deferred,
     Delivered,
+    DSNConfig,
     DSNRequest,
     IdempotencyConflict,
     InvalidSubmission,
@@ -38,7 +39,7 @@ Loose: Any = DSNRequest
 def queue_of(depot: Depot, **options: Any) -> Queue:
     """Return a queue on the depot's storage whose tokens are not all the same."""
     numbers = count(1)
-    config = QueueConfig(worker=WorkerConfig(settle_gather=timedelta(0)))
+    config = QueueConfig(worker=WorkerConfig(settle_gather=timedelta(0)), dsn=DSNConfig.off())
     usual: dict[str, Any] = {"transports": {"sink": depot.sink}, "config": config, "clock": depot.clock}
     return Queue(depot.make_storage(), token=lambda: f"token-{next(numbers)}", **{**usual, **options})
 

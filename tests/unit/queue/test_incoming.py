@@ -261,8 +261,9 @@ async def test_a_dsn_before_the_retirement_counts_and_changes_no_schedule(depot:
     [
         (Action.DELAYED, "451 4.7.1 later", "delayed", 451),
         (Action.DELIVERED, "250 2.0.0 ok", "delivered", 0),
-        (Action.RELAYED, "", "relayed", 200),
+        (Action.RELAYED, "", "relayed", 0),
         (Action.EXPANDED, "250 2.0.0 list", "expanded", 250),
+        (Action.EXPANDED, "554 5.0.0 odd", "expanded", 0),
         (Action.FAILED, "", "failed", 500),
     ],
 )
@@ -514,3 +515,54 @@ async def test_a_token_unsubscribes_once(depot: "Depot") -> None:
             await queue.unsubscribe(old, tokens=tokens, even_expired=False)
         with pytest.raises(ForgedToken):
             await queue.unsubscribe(old, tokens=UnsubscribeTokens(keys=(b"x" * 32,)))
+
+
+# What the vectors mark as mox's mistakes (area webhook_payloads), and what is done here.
+
+
+@pytest.mark.parametrize(
+    ("fields", "event", "code", "enhanced", "suppressing"),
+    [
+        ("Action: failed\r\nStatus: 5.7.1 (policy)", "failed", 500, "5.7.1", False),
+        ("Action: failed\r\nStatus: xyz", "failed", 0, "", False),
+        ("Action: failed\r\nStatus: 2.0.0", "failed", 0, "", False),
+        ("Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 250 2.0.0 ok", "failed", 500, "5.1.1", True),
+        ("Action: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 451 4.7.1 grey", "failed", 451, "4.7.1", False),
+        ("Action: delivered\r\nStatus: 5.0.0\r\nDiagnostic-Code: smtp; 554 5.0.0 error", "delivered", 0, "", False),
+        (
+            "Last-Attempt-Date: Mon, 1 Jan 2024 10:00:00 +0000\r\nAction: failed\r\nStatus: 5.1.1",
+            "failed",
+            500,
+            "5.1.1",
+            True,
+        ),
+    ],
+)
+async def test_fields_that_do_not_agree(
+    depot: "Depot", fields: str, event: str, code: int, enhanced: str, suppressing: bool
+) -> None:
+    async with depot.queue(fromids=FROMIDS) as queue:
+        [receipt] = await depot.submit(queue, login=LOGIN)
+        mail = (
+            "From: <d@one.example>\r\nMessage-ID: <x@one.example>\r\n"
+            "Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x\r\n\r\ntext\r\n--x\r\n"
+            "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; one.example\r\n\r\n"
+            f"Final-Recipient: rfc822; a@one.example\r\n{fields}\r\n\r\n--x--\r\n"
+        )
+        await recorded(queue, mail.encode(), back(receipt))
+        [last] = await told(queue)
+        assert (last.type, last.code, last.enhanced, last.suppressing) == (event, code, enhanced, suppressing)
+
+
+async def test_a_report_that_is_cut_off_or_makes_no_sense_is_unrecognized(depot: "Depot") -> None:
+    whole = dsn(status("a@one.example"))
+    cut = whole[: whole.index(b"Status:") + 20]
+    senseless = whole.replace(b"Action: failed", b"Action: exploded")
+    async with depot.queue(fromids=FROMIDS) as queue:
+        [receipt] = await depot.submit(queue, login=LOGIN)
+        for mail in (cut, senseless):
+            await recorded(queue, mail, back(receipt))
+        assert [(t.type, t.dsn, t.suppressing) for t in await told(queue)] == [
+            ("unrecognized", False, False),
+            ("unrecognized", True, False),
+        ]

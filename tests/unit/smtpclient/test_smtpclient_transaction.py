@@ -215,13 +215,13 @@ def test_recipients_have_their_own_results(extensions: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("extensions", [STEPWISE, PIPELINED])
-def test_552_to_rcpt_is_temporary(extensions: tuple[str, ...]) -> None:
-    """With pipelining or not; mox has it permanent without."""
+def test_552_to_the_first_recipient_is_its_full_mailbox_and_permanent(extensions: tuple[str, ...]) -> None:
+    """With pipelining or not; mox has it temporary with."""
     session = greeted(*extensions)
     _, result = talk(session, ["250 ok", "552 5.2.2 full", "503 no rcpt"], submitted(session))
     [one] = result.recipients
     assert isinstance(one, Refused)
-    assert (one.code, one.permanent, one.further_transaction) == (552, False, False)
+    assert (one.code, one.permanent, one.further_transaction) == (552, True, False)
 
 
 @pytest.mark.parametrize("code", [452, 552])

@@ -40,7 +40,8 @@ _EVENTS: Final = {
     Action.RELAYED: EventType.RELAYED,
     Action.EXPANDED: EventType.EXPANDED,
 }
-_FAILURES: Final = frozenset((EventType.FAILED, EventType.DELAYED))
+FAILURES: Final = range(400, 600)
+_FAILED: Final = frozenset((EventType.FAILED, EventType.DELAYED))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,15 +110,16 @@ def read_report(
     """
     report_id = part.get("message-id")[:MAX_ID]
     digest = _digest(part, report_id)
-    read = _read(part)
+    read, broken = _read(part)
     if isinstance(read, AbuseReport):
         addresses = (*addresses, *_addresses(read.original_mail_from))
     found = fromids(addresses)
     match read:
         case None:
             status = ReportedStatus(recipients=(), address="", event=EventType.UNRECOGNIZED)
+            source = FeedbackSource.DSN if broken else FeedbackSource.OTHER
             return ReceivedFeedback(
-                source=FeedbackSource.OTHER, digest=digest, fromids=found, report_id=report_id, statuses=(status,)
+                source=source, digest=digest, fromids=found, report_id=report_id, statuses=(status,)
             )
         case DSN():
             return ReceivedFeedback(
@@ -154,16 +156,28 @@ def read_report(
             assert_never(read)
 
 
-def _read(part: Part) -> DSN | AbuseReport | Bounce | None:
+def _read(part: Part) -> tuple[DSN | AbuseReport | Bounce | None, bool]:
+    """Return what a message is, if it can be told; and whether it is a report that could not be read."""
+    broken = False
+    report: DSN | AbuseReport | None = None
     try:
         report = parse_report(part)
     except (InvalidReport, LimitExceeded):
-        report = None  # a bounce may still be recognised in it
-    if report is None:
-        return read_bounce(part)
-    if isinstance(report, AbuseReport) and report.feedback_type in NO_COMPLAINT:
-        return None
-    return report
+        broken = True
+    if isinstance(report, DSN):
+        return report, False
+    if report is not None:
+        return (None if report.feedback_type in NO_COMPLAINT else report), False
+    bounce = read_bounce(part)
+    if bounce is not None and bounce.recognised_by == "delivery-status" and _is_cut_off(part):
+        return None, False  # what is missing of its fields may say otherwise
+    return bounce, broken and not _is_cut_off(part)
+
+
+def _is_cut_off(part: Part) -> bool:
+    """Return whether a multipart has no end, so that its last part may have been longer."""
+    parts = part.parts
+    return bool(parts) and parts[-1].end == part.end
 
 
 def _digest(part: Part, report_id: str) -> str:
@@ -180,7 +194,19 @@ def _of_status(recipient: RecipientStatus, classifier: Classifier) -> ReportedSt
         named.insert(0, recipient.original_recipient)
     text = recipient.diagnostic_text or recipient.status_comment
     addresses = [each.address for each in named if each.is_mail]
-    return _status(addresses, _EVENTS[recipient.action], recipient.code, recipient.enhanced, text, classifier)
+    code, enhanced = _reply(recipient)
+    return _status(addresses, _EVENTS[recipient.action], code, enhanced, text, classifier)
+
+
+def _reply(recipient: RecipientStatus) -> tuple[int, EnhancedCode | None]:
+    """Return the codes that say what the action says: of the reply, else of a failure's status; 0 for none."""
+    failed = _EVENTS[recipient.action] in _FAILED
+    if recipient.has_reply and (recipient.code in FAILURES) == failed:
+        return recipient.code, recipient.enhanced
+    status = recipient.status
+    if not failed or status is None or status.class_ * 100 not in FAILURES:
+        return 0, None
+    return status.class_ * 100, status
 
 
 def _of_bounced(recipient: BouncedRecipient, classifier: Classifier) -> ReportedStatus:
@@ -197,7 +223,7 @@ def _status(
     classifier: Classifier,
 ) -> ReportedStatus:
     enhanced_text = "" if enhanced is None else str(enhanced)
-    failed = event in _FAILURES
+    failed = event in _FAILED
     return ReportedStatus(
         recipients=tuple(map(address_key, addresses)),
         address=addresses[-1],

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from moxlib.dns import parse_domain
 from moxlib.message import HeaderAddress, Part, readable, structure
 from moxlib.message import Structure as MessageStructure
 from moxlib.queue.feedback import IncomingEnvelope, is_automated
@@ -62,7 +63,15 @@ def incoming_payload(part: Part, envelope: IncomingEnvelope, *, now: datetime) -
 
 
 def _addresses(addresses: Iterable[HeaderAddress]) -> tuple[NameAddress, ...]:
-    return tuple([NameAddress(name=each.name, address=each.address) for each in addresses])
+    return tuple([NameAddress(name=each.name, address=_shown(each)) for each in addresses])
+
+
+def _shown(address: HeaderAddress) -> str:
+    """Return an address, all of it in Unicode where its localpart is not ASCII (RFC 6531 3.7.1)."""
+    if address.user.isascii():
+        return address.address
+    domain = parse_domain(address.host)
+    return f"{address.user}@{domain.unicode or domain.ascii}"
 
 
 def _structure(read: MessageStructure) -> Structure:

@@ -28,8 +28,8 @@ def hook_of_event(plan: HookPlan, event: Event) -> NewHook:
         subject=event.subject,
         webhook_queued=event.at,
         smtp_code=event.code,
-        smtp_enhanced_code=event.enhanced,
-        error=event.error,
+        smtp_enhanced_code=event.enhanced if event.code else "",  # it belongs to a reply
+        error="" if event.dsn else event.error,  # as mox; the texts of DSNs are in the history and the event log
         extra=event.extra,
     )
     return NewHook(

@@ -40,6 +40,7 @@ __all__ = [
     "CLAIM_BODY_MAX",
     "MAX_FEEDBACK",
     "MAX_MATCHES",
+    "NO_NOTIFICATIONS",
     "Claim",
     "ClaimRequest",
     "ClaimResult",
@@ -57,6 +58,8 @@ __all__ = [
 ]
 
 MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
+NO_NOTIFICATIONS: Mapping[int, NewSubmission] = MappingProxyType({})
+
 MAX_FEEDBACK: Final = 100  # results kept of one message; servers that say more of it say nothing new
 CLAIM_BODY_MAX = (
     16 * 1024
@@ -167,6 +170,8 @@ class Retry:
     delayed: bool = False
     hook: HookPlan | None = None
     """Where that event is to be sent, in the same transaction."""
+    notification: NewSubmission | None = None
+    """What tells the sender: queued with it, and only if it is settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +191,10 @@ class Retire:
     """Where the event is to be sent, in the same transaction."""
     forget_at: datetime | None = None
     """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
+    relayed: bool = False
+    """Delivered to a server that reports no deliveries: whoever asked for reports gets one from here."""
+    notification: NewSubmission | None = None
+    """What tells the sender: queued with it, and only if it is settled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,13 +472,15 @@ class Storage(Protocol):
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
         plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop (event canceled) or fail (event failed) messages: into the history with a `CANCELED` result (attempt 0).
 
         `keep` gives the retention per account; the key "" is the default. `keep_feedback`: see `Retire.forget_at`.
         `plan_for` says where the event is to be sent. An attempt under way goes on, but its result is lost, as its
-        worker no longer owns the message.
+        worker no longer owns the message. Of `notifications`, by message id, those are queued whose message was
+        retired.
         """
         ...
 

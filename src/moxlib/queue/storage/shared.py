@@ -11,7 +11,15 @@ from moxlib.queue.feedback import ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
-from moxlib.queue.storage.base import ClaimRequest, ClaimResult, Matches, PolicyFor, Settlement, WorkerInfo
+from moxlib.queue.storage.base import (
+    NO_NOTIFICATIONS,
+    ClaimRequest,
+    ClaimResult,
+    Matches,
+    PolicyFor,
+    Settlement,
+    WorkerInfo,
+)
 from moxlib.queue.storage.content import chunks
 from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.storage.operations import (
@@ -34,6 +42,7 @@ from moxlib.queue.types import (
     EventType,
     HoldRule,
     Message,
+    NewSubmission,
     RequireTLS,
     Retired,
     StoredContent,
@@ -240,6 +249,7 @@ class OperationStorage(ABC):
         now: datetime,
         keep: Mapping[str, timedelta],
         keep_feedback: timedelta = timedelta(0),
+        notifications: Mapping[int, NewSubmission] = NO_NOTIFICATIONS,
         plan_for: PlanFor = nowhere,
     ) -> int:
         """Drop or fail messages."""
@@ -252,6 +262,7 @@ class OperationStorage(ABC):
                 now=now,
                 keep=keep,
                 keep_feedback=keep_feedback,
+                notifications=notifications,
                 plan_for=plan_for,
                 drop_file=self._drop_file,
             )

@@ -12,8 +12,10 @@ before it began, and what is read is only sure to stay if it was read `FOR UPDAT
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-__all__ = ["Row", "Statement", "Tx", "Value", "in_lists", "insert_sql"]
+__all__ = ["DropFile", "Row", "Statement", "Tx", "Value", "in_lists", "insert_sql"]
 
+DropFile = Callable[[str], None]
+"""Removes a content file that no row refers to any more."""
 Value = str | int | bytes | None
 Row = tuple[Any, ...]
 Statement = tuple[str, Sequence[Value]]

@@ -50,11 +50,14 @@ _LACKING = {
 }
 
 
-def outcome_of(result: RecipientResult, peer: str, trace: Trace = NO_TRACE) -> Outcome:
+def outcome_of(
+    result: RecipientResult, peer: str, trace: Trace = NO_TRACE, *, offers_dsn: bool | None = None
+) -> Outcome:
     """Return what a recipient's result means."""
     match result:
-        case Accepted():
-            return Delivered(code=result.code, enhanced=result.enhanced, text=_text(result), peer=peer, trace=trace)
+        case Accepted(code=code, enhanced=enhanced):
+            text = _text(result)
+            return Delivered(code=code, enhanced=enhanced, text=text, peer=peer, trace=trace, dsn=offers_dsn)
         case Unknown():
             return UnknownOutcome(text=str(result.error), peer=peer, trace=trace)
         case Refused():

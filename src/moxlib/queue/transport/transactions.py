@@ -75,7 +75,7 @@ class Transactions:
                 if isinstance(recipient, Refused) and recipient.further_transaction and (result.usable or spent):
                     again.append(index)
                 else:
-                    self.outcomes[index] = outcome_of(recipient, peer, trace)
+                    self.outcomes[index] = outcome_of(recipient, peer, trace, offers_dsn=connection.extensions.dsn)
             self.waiting = [*again, *self.waiting[len(now) :]]
             if not result.usable:
                 self.closing = not spent

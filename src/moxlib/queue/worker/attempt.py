@@ -12,6 +12,7 @@ from moxlib.queue import routing
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import ContentDamaged
 from moxlib.queue.reply_class import Classifier
+from moxlib.queue.schedule import attempts_made
 from moxlib.queue.storage.base import Claim, Settlement, Storage
 from moxlib.queue.storage.content import MessageContent
 from moxlib.queue.transport.base import Delivery, Permit, Transport
@@ -32,6 +33,7 @@ _FIELDS: tuple[tuple[str, type | UnionType], ...] = (
     ("command", str),
     ("trace", Trace),
     ("retry_after", timedelta | None),
+    ("dsn", bool | None),
 )
 MAX_CODE = 999  # three digits (RFC 5321 4.2.1)
 
@@ -118,7 +120,7 @@ class Attempts:
         attempted once more: that is what releasing asks for.
         """
         return (
-            decide.attempts_made(message) > message.max_attempts
+            attempts_made(message) > message.max_attempts
             and self._config.on_unknown != "hold"
             and message.results[-1].kind is ResultKind.INTERRUPTED
         )

@@ -6,7 +6,7 @@ from typing import assert_never
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.reply_class import Classifier, ReplyClass
-from moxlib.queue.schedule import next_attempt
+from moxlib.queue.schedule import attempts_made, next_attempt
 from moxlib.queue.storage.base import Quarantine, Retire, Retry, Settlement
 from moxlib.queue.suppression import Suppression
 from moxlib.queue.types import (
@@ -21,24 +21,13 @@ from moxlib.queue.types import (
     Unknown,
 )
 
-__all__ = ["attempts_made", "give_up", "interrupted", "quarantine", "settlement", "suppressed"]
+__all__ = ["give_up", "interrupted", "quarantine", "settlement", "suppressed"]
 
 MAX_TEXT = 2000  # characters of a reply kept in the history; a peer may send a hundred lines
 MAX_DIALED = (
     50  # connections of one attempt that the history keeps; the last ones say what the next attempt wants to know
 )
-MAX_FORGIVEN = 50  # interrupted attempts; a message that still ends its worker each time is the cause, not a victim
 FALLBACK_WAIT = timedelta(hours=1)  # when a schedule cannot be used any more: the message must not be lost for that
-
-
-def attempts_made(message: Message) -> int:
-    """Return how many attempts count against the message's schedule and maximum.
-
-    Those that a dead worker left interrupted do not, up to a number: it had claimed hundreds of messages and begun few
-    of them, and a few crashes must not make all of them fail untried.
-    """
-    interrupted = sum(result.kind is ResultKind.INTERRUPTED for result in message.results)
-    return message.attempts - min(interrupted, MAX_FORGIVEN)
 
 
 def settlement(
@@ -80,8 +69,8 @@ def settlement(
         dialed=tuple([(_storable(host), _storable(address)) for host, address in outcome.trace.dialed[-MAX_DIALED:]]),
         tls=_storable(outcome.trace.tls),
     )
-    if kind is ResultKind.DELIVERED:
-        return _retire(message, result, EventType.DELIVERED, config, now)
+    if isinstance(outcome, Delivered):
+        return _retire(message, result, EventType.DELIVERED, config, now, relayed=outcome.dsn is False)
     if kind is ResultKind.FAILED:
         return _retire(message, result, EventType.FAILED, config, now)
     hold = kind is ResultKind.UNKNOWN and config.on_unknown == "hold"
@@ -182,7 +171,13 @@ def _retry(
 
 
 def _retire(
-    message: Message, result: AttemptResult, event: EventType, config: QueueConfig, now: datetime
+    message: Message,
+    result: AttemptResult,
+    event: EventType,
+    config: QueueConfig,
+    now: datetime,
+    *,
+    relayed: bool = False,
 ) -> Settlement:
     account = message.account
     return Retire(
@@ -192,5 +187,6 @@ def _retire(
         keep_until=now + config.retention(account),
         forget_at=now + config.keep_feedback,
         policy=config.suppression_for(account),
+        relayed=relayed,
         hook=config.hook_plan(account, event),
     )

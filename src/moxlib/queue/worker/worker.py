@@ -17,6 +17,7 @@ from moxlib._clock import Clock
 from moxlib.errors import StorageError
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.hooks.caller import HookCaller
+from moxlib.queue.notify.notifier import NOTHING_RETURNED, Notifier
 from moxlib.queue.observer import Observer
 from moxlib.queue.storage.base import (
     Claim,
@@ -57,6 +58,7 @@ class Worker:
         clock: Clock,
         observer: Observer,
         random: Random,
+        token: Callable[[], str],
         caller: MakesCalls | None = None,
         logged: Callable[[], None] = lambda: None,
     ) -> None:
@@ -67,6 +69,7 @@ class Worker:
         self._clock = clock
         self._observer = observer
         self._attempts = Attempts(storage, transports, config, clock, random)
+        self._notifier = Notifier(storage, config, clock, token)
         self._settler: Settler[Settlement] = Settler(
             storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._trouble
         )
@@ -354,7 +357,15 @@ class Worker:
                 self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
             return
         self._tell_attempts(settlements)
-        self._settler.add(worker, settlements)
+        notices = self._notifier.notices(settlements)
+        if not notices:
+            self._settler.add(worker, settlements)
+            return
+        returned = NOTHING_RETURNED
+        try:
+            returned = await self._notifier.returned(notices, claims)
+        finally:  # cancelled or not: what is known of an attempt is settled
+            self._settler.add(worker, self._notifier.attached(settlements, notices, returned))
 
     async def _wait_out(self, error: StorageError | NoPermit) -> None:
         """Report the storage's trouble, if it is that, and wait before what could not begin is tried again."""

@@ -9,9 +9,8 @@ from moxlib.queue.storage.operations.fromids import claim_fromids
 from moxlib.queue.storage.operations.idempotency import Receipts, again, remember, reserve
 from moxlib.queue.storage.operations.look import HOLD_RULES
 from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micros
-from moxlib.queue.storage.operations.settle import DropFile
 from moxlib.queue.storage.operations.suppression import ANY, Key, in_force
-from moxlib.queue.storage.tx import Row, Tx
+from moxlib.queue.storage.tx import DropFile, Row, Tx
 from moxlib.queue.suppression import Suppression
 from moxlib.queue.types import HoldRule, NewRecipient, NewSubmission, Submission
 

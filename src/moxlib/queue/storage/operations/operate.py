@@ -10,6 +10,7 @@ from moxlib.queue.storage.operations.fromids import forget_fromids
 from moxlib.queue.storage.operations.hook_look import purge_hooks
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.idempotency import purge_keys
+from moxlib.queue.storage.operations.insert import insert_all
 from moxlib.queue.storage.operations.rows import (
     MESSAGE_COLUMNS,
     MESSAGE_TABLES,
@@ -19,7 +20,6 @@ from moxlib.queue.storage.operations.rows import (
 )
 from moxlib.queue.storage.operations.settle import (
     DELETE_SUBMISSION,
-    DropFile,
     event_row,
     history_row,
     insert_events,
@@ -27,8 +27,8 @@ from moxlib.queue.storage.operations.settle import (
     retire_rows,
 )
 from moxlib.queue.storage.operations.where import Conditions, message_conditions
-from moxlib.queue.storage.tx import Tx, Value
-from moxlib.queue.types import AttemptResult, EventType, HoldRule, RequireTLS, ResultKind
+from moxlib.queue.storage.tx import DropFile, Tx, Value
+from moxlib.queue.types import AttemptResult, EventType, HoldRule, NewSubmission, RequireTLS, ResultKind
 
 __all__ = [
     "add_hold_rule",
@@ -134,11 +134,12 @@ def retire(
     text: str,
     now: datetime,
     keep: Mapping[str, timedelta],
-    keep_feedback: timedelta = timedelta(0),
+    keep_feedback: timedelta,
+    notifications: Mapping[int, NewSubmission],
     plan_for: PlanFor,
     drop_file: DropFile,
 ) -> int:
-    """Drop or fail messages; returns how many."""
+    """Drop or fail messages, and queue their notifications; returns how many."""
     at = micros(now)
     conditions = message_conditions(where)
     sql = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE {conditions.sql} ORDER BY m.id {LOCK}"  # noqa: S608
@@ -153,6 +154,8 @@ def retire(
         else:
             forget_fromids(tx, [message.fromid])
     retire_rows(tx, kept, [(message.id, message.base_id) for message in messages], drop_file)
+    if told := [notifications[message.id] for message in messages if message.id in notifications]:
+        insert_all(tx, told, drop_file=drop_file)
     events = [event_row(message, event, result, at) for message in messages]
     insert_events(tx, events)
     plans = [plan_for(message.account, event) for message in messages]

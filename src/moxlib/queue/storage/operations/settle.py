@@ -3,7 +3,7 @@
 Whatever this worker no longer owns is left untouched: the owner is the fencing token.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -11,12 +11,13 @@ from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settl
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
 from moxlib.queue.storage.operations.fromids import forget_fromids
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
+from moxlib.queue.storage.operations.insert import insert_all
 from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
 from moxlib.queue.storage.operations.suppression import judge_recipients
-from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
+from moxlib.queue.storage.tx import DropFile, Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, FeedbackSource, Message, Retired
 
-__all__ = ["DropFile", "event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
+__all__ = ["event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
 
 OWNED = (
     "SELECT id, destination, hold FROM moxlib_message WHERE owner = ? AND id IN ({ids}) ORDER BY id /*pg FOR UPDATE */"
@@ -53,7 +54,6 @@ EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code
 
 DSN_SOURCES = frozenset((FeedbackSource.DSN, FeedbackSource.BOUNCE))
 
-DropFile = Callable[[str], None]
 EventRow = tuple[Value, ...]
 
 
@@ -85,6 +85,9 @@ def settle(
     _retry(tx, retry, owned)
     _give_back(tx, [settlement.message.id for settlement in give_back])
     _quarantine(tx, quarantine)
+    told: list[Retire | Retry] = [*retire, *retry]
+    if notifications := [s.notification for s in told if s.notification is not None]:
+        insert_all(tx, notifications, drop_file=drop_file)
     suppressing = judge_recipients(tx, retire, now)
     events = [*_events(retire, at, suppressing), *_events(retry, at), *_events(quarantine, at)]
     insert_events(tx, events)
