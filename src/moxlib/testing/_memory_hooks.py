@@ -217,18 +217,14 @@ class HookState:
                 assert_never(settlement)
         return None
 
-    def end_workers(self, ids: Iterable[int]) -> None:
-        """End workers: what they had claimed waits for its next attempt, and their endpoints are free."""
+    def end_workers(self, ids: Iterable[int], now: datetime) -> None:
+        """End workers: what they had claimed is due, and their endpoints are free."""
         gone = set(ids)
         for there in [w for _, w in sorted(self.waiting.items()) if w.owner in gone]:
             hook = there.hook
             assert hook.last_attempt is not None, "a claim journals the attempt"
-            result = HookResult(
-                attempt=hook.attempts,
-                started=hook.last_attempt,
-                error="the worker died or lost its lease while the call was under way",
-            )
-            self.put_back(there, replace(hook, results=(*hook.results, result)))
+            result = HookResult.interruption(hook.attempts, hook.last_attempt)
+            self.put_back(there, replace(hook, next_attempt=now, results=(*hook.results, result)))
         self.owners = {url: worker for url, worker in self.owners.items() if worker not in gone}
 
     def purge(self, now: datetime, limit: int) -> int:

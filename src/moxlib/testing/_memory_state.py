@@ -354,7 +354,7 @@ class State:
                 held = message.hold or hold_interrupted
                 self.put_back(replace(message, next_attempt=now, hold=held, results=(*message.results, result)))
             self.free_slots(worker, [d.name for d in self.destinations.values() if worker in d.slots], now)
-            self.hooks.end_workers([worker])
+            self.hooks.end_workers([worker], now)
             del self.workers[worker]
 
     # claims

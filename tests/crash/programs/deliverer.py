@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from tests.crash.programs.mail import Log, Settings, be_quiet, opened, say
+from tests.crash.programs.receiver import LogCaller
 
 from moxlib.queue import (
     AttemptResult,
@@ -86,12 +87,14 @@ async def main(settings: Settings) -> None:
     transport: Transport = Peer(settings)
     if settings.port:
         transport = SMTPTransport("127.0.0.1", settings.port, security=Security.NONE)
-    async with opened(settings, transports={"peer": transport}, observer=Telling()) as queue:
+    caller = LogCaller(settings)
+    async with opened(settings, transports={"peer": transport}, observer=Telling(), webhook_caller=caller) as queue:
         if not settings.until_empty:
             await queue.run_worker()
             return
         async with queue.worker():
-            while await queue.count_messages():  # noqa: ASYNC110 - asked of the file: others work on it too
+            # Asked of the file: others work on it too.
+            while await queue.count_messages() or await queue.count_webhooks():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 

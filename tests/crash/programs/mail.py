@@ -14,14 +14,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from moxlib.queue import Queue, QueueConfig, WorkerConfig
+from moxlib.queue import Queue, QueueConfig, RetrySchedule, WorkerConfig
 from moxlib.queue.errors import StorageUnavailable
+from moxlib.queue.hooks import HookConfig
 from moxlib.queue.storage.postgres import engine
 from moxlib.queue.storage.sqlite.storage import Transactions
 
 SENDER = "sender@here.example"
 LARGE = 64 * 1024  # bytes: more than this lies in a file
 DOMAINS = 8
+HOOK_URL = "https://receiver.example/"
+HOOK_SCHEDULE = RetrySchedule.parse("1s*11")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,8 @@ class Settings:
     """Outlive it that the database server cannot be reached."""
     keyed: bool = False
     """Submit under idempotency keys, and again until the message is accepted."""
+    webhooks: bool = False
+    """Send webhooks, to the log."""
 
     def dump(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -90,6 +95,7 @@ class Settings:
     @property
     def config(self) -> QueueConfig:
         return QueueConfig(
+            webhook=HookConfig(url=HOOK_URL, schedule=HOOK_SCHEDULE) if self.webhooks else None,
             schedule=soon,
             max_attempts=8,
             concurrency=self.concurrency,

@@ -20,8 +20,9 @@ from typing import Any
 import psycopg
 from tests.crash.programs.deliverer import Peer
 from tests.crash.programs.mail import LARGE, SENDER, Settings, be_quiet, make_mail, say
+from tests.crash.programs.receiver import LogCaller
 
-from moxlib.queue import Delivery, Outcome, Queue
+from moxlib.queue import Deferred, Delivery, MessageFilter, Outcome, Queue
 
 MAX_RUNS = 400  # several times the steps there are: a guard against a scenario that never gets through
 WRITING = ("BEGIN IMMEDIATE", "COMMIT", "INSERT", "UPDATE", "DELETE")  # on PostgreSQL, BEGIN does nothing yet
@@ -123,9 +124,12 @@ class Watched:
     def __init__(self, settings: Settings, steps: Steps) -> None:
         self._peer = Peer(settings)
         self._steps = steps
+        self._defers = settings.webhooks
 
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
         self._steps.reached("before the peer is asked")
+        if self._defers and delivery.messages[0].attempts == 1:
+            return [Deferred(text="come back later", code=451)] * len(delivery.messages)
         outcomes = await self._peer.deliver(delivery)
         self._steps.reached("after the peer took it")
         return outcomes
@@ -141,9 +145,17 @@ async def submit(queue: Queue, settings: Settings, run: int, name: str, size: in
 async def scenario(settings: Settings, run: int) -> None:
     steps = Steps(run)
     steps.watch()
-    async with settings.open(transports={"peer": Watched(settings, steps)}) as queue:
+    caller = LogCaller(settings, steps.reached)
+    async with settings.open(transports={"peer": Watched(settings, steps)}, webhook_caller=caller) as queue:
         await submit(queue, settings, run, "before", 100)
-        if settings.name == "deliver":
+        if settings.name == "webhooks":
+            steps.on = True
+            async with queue.worker() as worker:
+                await worker.wait_idle()
+                while await queue.count_messages():
+                    await queue.retry_now(MessageFilter())
+                    await worker.wait_idle()
+        elif settings.name == "deliver":
             await submit(queue, settings, run, "large", 2 * LARGE)
             steps.on = True
             async with queue.worker() as worker:
@@ -167,7 +179,7 @@ def place(settings: Settings, run: int) -> Settings:
 
 def main(settings: Settings) -> None:
     for run in range(MAX_RUNS):
-        here = replace(place(settings, run), defer=False)
+        here = replace(place(settings, run), defer=settings.webhooks and settings.defer)
         Path(here.log).parent.mkdir()
         child = os.fork()
         if child == 0:

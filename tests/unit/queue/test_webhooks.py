@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -329,12 +330,34 @@ async def test_a_dead_workers_webhook_is_called_again_with_the_same_id(depot: "D
         assert [(hook.id, hook.attempts, hook.in_flight) for hook in claim.hooks] == [(1, 1, True)]
         await depot.idle(queue)
         assert caller.calls == []
-        await depot.clock.advance(MINUTE * 3)
+        await depot.clock.advance(MINUTE)
         await depot.idle(queue)
         assert (caller.ids, caller.attempts) == ([(1,)], [2])
         done = await retired(queue, 1)
         assert [result.attempt for result in done.results] == [1, 2]
+        assert done.results[0].interrupted
         assert "died" in done.results[0].error
+
+
+async def test_crashes_take_no_attempts_from_a_webhook(depot: "Depot", caller: FakeCaller) -> None:
+    caller.answer = lambda _: Retry()
+    request = partial(HookClaimRequest, limit=10, max_bytes=10_000, wait=lambda _account, _attempt: MINUTE * 2)
+    async with opened(depot, caller, hook_config(schedule=EXACT)) as queue:
+        storage = queue._storage
+        await depot.submit(queue)
+        await queue.drop(MessageFilter())
+        for _ in range(5):
+            dead = await storage.register_worker("elsewhere/1", now=depot.clock.now(), lease=MINUTE)
+            assert (await storage.hooks.claim(dead, request(now=depot.clock.now()))).hooks
+            await depot.clock.advance(MINUTE)
+            await storage.take_back(now=depot.clock.now())
+        await depot.empty(queue)
+        assert caller.attempts == [6, 7, 8]
+        assert (await retired(queue, 1)).outcome is HookOutcome.FAILED
+        caller.calls.clear()
+        await queue.replay_webhooks()
+        await depot.empty(queue)
+        assert caller.attempts == [1, 2, 3]
 
 
 async def test_a_caller_that_raises_ends_nothing(

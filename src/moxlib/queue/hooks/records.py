@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 from moxlib.queue.types import EventType
 
@@ -73,6 +74,14 @@ class HookResult:
     """The answer's first 512 octets."""
     error: str = ""
     """What went wrong; "" for a success."""
+    interrupted: bool = False
+    """The worker died, or lost its lease, after it had claimed the webhook: it may have been called, or not."""
+
+    @classmethod
+    def interruption(cls, attempt: int, started: datetime) -> Self:
+        """Return the result of an attempt whose worker is gone."""
+        error = "the worker died or lost its lease while the call was under way"
+        return cls(attempt=attempt, started=started, error=error, interrupted=True)
 
     @property
     def summary(self) -> str:

@@ -17,10 +17,12 @@ __all__ = [
     "HookRetire",
     "HookRetry",
     "HookSettlement",
+    "attempts_made",
     "decide",
     "journalled_wait",
 ]
 
+MAX_FORGIVEN = 20  # interrupted attempts; a webhook that still ends its worker each time is the cause, not a victim
 FALLBACK_WAIT = timedelta(hours=1)  # after attempts that a schedule does not foresee: the last one was interrupted, say
 
 
@@ -71,6 +73,16 @@ class HookMove:
 HookSettlement = HookRetire | HookRetry | HookDisable | HookGiveBack | HookMove
 
 
+def attempts_made(hook: Hook) -> int:
+    """Return how many attempts count against the schedule, since it was queued or replayed.
+
+    Those that a dead worker left do not, up to a number: it had claimed hundreds, and called few of them.
+    """
+    before = hook.attempts - 1  # the last one is under way
+    recent = hook.results[-before:] if before else ()
+    return hook.attempts - min(sum(result.interrupted for result in recent), MAX_FORGIVEN)
+
+
 def decide(
     hook: Hook, call: CallResult, schedule: RetrySchedule, *, retention: timedelta, now: datetime, jitter: float
 ) -> HookSettlement:
@@ -98,7 +110,7 @@ def decide(
         case Disable():
             return HookDisable(hook=hook, result=result, why=result.error)
         case Retry() | Refused() as verdict:
-            due = next_call(verdict, schedule, attempts=hook.attempts, now=now, jitter=jitter)
+            due = next_call(verdict, schedule, attempts=attempts_made(hook), now=now, jitter=jitter)
             if due is None:
                 return HookRetire(hook=hook, result=result, outcome=HookOutcome.FAILED, keep_until=now + retention)
             after = verdict.after if isinstance(verdict, Retry) else None

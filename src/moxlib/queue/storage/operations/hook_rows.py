@@ -52,7 +52,15 @@ def dump_hook_results(results: tuple[HookResult, ...]) -> str:
     """Return results as JSON, an array each."""
     return _encode(
         [
-            [r.attempt, micros(r.started), r.duration // timedelta(microseconds=1), r.status, r.text, r.error]
+            [
+                r.attempt,
+                micros(r.started),
+                r.duration // timedelta(microseconds=1),
+                r.status,
+                r.text,
+                r.error,
+                int(r.interrupted),
+            ]
             for r in results[-MAX_RESULTS:]
         ]
     )
@@ -70,8 +78,9 @@ def load_hook_results(text: str) -> tuple[HookResult, ...]:
             status=status,
             text=text,
             error=error,
+            interrupted=bool(interrupted),
         )
-        for attempt, started, duration, status, text, error in json.loads(text)
+        for attempt, started, duration, status, text, error, interrupted in json.loads(text)
     )
 
 

@@ -99,8 +99,8 @@ UNBLOCK = """UPDATE moxlib_hook SET blocked = 0 WHERE id IN
 
 OWNED_BY = "SELECT id, url, attempts, claimed_at, results FROM moxlib_hook WHERE owner IN ({workers}) ORDER BY id"
 OWNS = "SELECT 1 FROM moxlib_hook_endpoint WHERE owner IN ({workers}) LIMIT 1"
-INTERRUPT = """UPDATE moxlib_hook SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, results = ?
-    WHERE id = ?"""
+INTERRUPT = """UPDATE moxlib_hook SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
+    results = ? WHERE id = ?"""
 FREE = "UPDATE moxlib_hook_endpoint SET owner = NULL WHERE owner IN ({workers})"
 
 
@@ -330,8 +330,8 @@ def _put_back(tx: Tx, settlements: Iterable[HookSettlement], at: int) -> None:
     tx.executemany(SLOW, [(until, url, until) for url, until in sorted(slow.items())])
 
 
-def interrupt(tx: Tx, workers: Sequence[int]) -> None:
-    """End workers: what they had claimed waits for its next attempt, and their endpoints are free."""
+def interrupt(tx: Tx, workers: Sequence[int], at: int) -> None:
+    """End workers: what they had claimed is due, and their endpoints are free."""
     if not any(tx.query(OWNS.format(workers=marks), piece) for marks, piece in in_lists(workers)):
         return  # who has claimed a webhook has its endpoint
     tx.serialize(LOCK)
@@ -339,12 +339,8 @@ def interrupt(tx: Tx, workers: Sequence[int]) -> None:
     urls: set[str] = set()
     for marks, piece in in_lists(workers):
         for id_, url, attempts, claimed_at, results in tx.query(OWNED_BY.format(workers=marks), piece):
-            result = HookResult(
-                attempt=attempts,
-                started=moment(claimed_at),
-                error="the worker died or lost its lease while the call was under way",
-            )
-            rows.append((dump_hook_results((*load_hook_results(results), result)), id_))
+            result = HookResult.interruption(attempts, moment(claimed_at))
+            rows.append((at, dump_hook_results((*load_hook_results(results), result)), id_))
             urls.add(url)
         tx.executemany(FREE.format(workers=marks), [piece])
     tx.executemany(INTERRUPT, rows)

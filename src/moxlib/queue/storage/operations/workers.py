@@ -103,5 +103,5 @@ def _interrupt(tx: Tx, workers: Sequence[int], at: int, *, hold: bool) -> None:
     lower_turns(tx, turns)
     tx.executemany(FREE_SLOT, slots)
     wake_due(tx, sorted({destination for destination, _ in slots}), at)
-    hooks.interrupt(tx, workers)
+    hooks.interrupt(tx, workers, at)
     tx.executemany(UNREGISTER, [(worker,) for worker in workers])
