@@ -53,6 +53,12 @@ nitpick_ignore = [
     ("py:class", "EmailMessage"),  # of a type alias in quotes, which autodoc shows as it is written
     ("py:class", "moxlib.queue.transport.direct.transport.Default"),  # the type of "not given", beside None
     ("py:class", "tuple[~moxlib.queue.dsn_request.Notify"),  # half of a type, behind a Literal that has an empty text
+    ("py:class", "tuple[~moxlib.webhook.payload.Structure"),  # half of a type that names itself in quotes
+    ("py:class", "moxlib.queue.hooks.records.HookPlan"),  # what configuration, decisions and storage pass on among
+    ("py:class", "moxlib.queue.storage.hooks.HookStorage"),  # themselves, as the next
+    ("py:class", "moxlib.queue.feedback.report.ReceivedFeedback"),
+    ("py:class", "SMTP"),  # aiosmtpd's, which a type checker alone imports
+    ("py:class", "Envelope"),
     ("py:class", "moxlib.smtpclient.wire.Wire"),  # what the parts of the state machine pass on among themselves
 ]
 
