@@ -35,6 +35,13 @@ def test_it_shows_everything_a_queue_does_and_exits_with_0(tmp_path: Path) -> No
         *("24 deferred", "37 delivered", "11 failed"),
     ]
     assert done.stdout.endswith("\nEvery message ended as planned, and arrived once and unchanged.\n")
+    back = done.stdout.partition("What comes back:\n")[2]
+    assert "So it is suppressed: reply 550 to RCPT TO" in back
+    assert "Submitted to it again: moved.zoe@post.example is suppressed since" in back
+    assert "mx.later.example sends a bounce, which is matched: 550 5.1.1 <gone.max@later.example> has left" in back
+    assert "signatures verified: failed (49), suppressed (5" in back
+    assert "failed by DSN (5" in back
+    assert "In the mailbox of news@demo.example: Not delivered: The news; Not delivered: The news." in back
     assert list(tmp_path.iterdir()) == []
 
 
@@ -44,8 +51,8 @@ async def test_the_kept_queue_can_be_looked_at(tmp_path: Path) -> None:
     assert done.stdout.endswith("The queue is kept in kept/demo.db.\n")
     async with Queue.open(tmp_path / "kept" / "demo.db") as queue:
         assert await queue.count_messages() == 0
-        assert await queue.count_history() == 24
-        assert await queue.count_history(HistoryFilter(success=False)) == 5
+        assert await queue.count_history(HistoryFilter(account="demo")) == 24
+        assert await queue.count_history(HistoryFilter(account="demo", success=False)) == 5
         [held] = (await queue.list_history(HistoryFilter(destination="held.example"))).items
         assert held.extra == {"file": "invitation.eml"}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tests.mtas.server import INBOX, Answer, MailServer
+from tests.mtas.server import INBOX, RELAYED, Answer, MailServer
 
 __all__ = ["Exim"]
 
@@ -44,6 +44,31 @@ cram:
 """
 
 
+# A message is tried again, and its delay told, as soon as it can be.
+HOP_MAIN = """
+dsn_advertise_hosts = *
+delay_warning = 1s
+"""
+HOP_ROUTER = f"""
+hop:
+  driver = manualroute
+  domains = {" : ".join(RELAYED)}
+  route_list = * 127.0.0.1
+  self = send
+  transport = hop
+"""
+HOP_TRANSPORT = """
+hop:
+  driver = smtp
+  port = {port}
+  hosts_avoid_tls = *
+"""
+HOP_RETRY = """
+begin retry
+* * F,1h,1s
+"""
+
+
 class Exim(MailServer):
     """Exim (4.96 in Debian 12)."""
 
@@ -78,6 +103,7 @@ message_size_limit = {settings.max_size if settings.announce_size else 1 << 30}
 recipients_max = {settings.max_recipients}
 smtputf8_advertise_hosts = {"*" if settings.smtputf8 else ""}
 auth_advertise_hosts = {"*" if settings.users else ""}
+{HOP_MAIN if settings.next_hop else ""}
 acl_smtp_rcpt = rcpt
 acl_smtp_data = data
 {TLS if settings.certificate else "tls_advertise_hosts ="}
@@ -95,11 +121,13 @@ data:
   accept
 
 begin routers
+{HOP_ROUTER if settings.next_hop else ""}
 inbox:
   driver = accept
   transport = inbox
 
 begin transports
+{HOP_TRANSPORT.format(port=settings.next_hop) if settings.next_hop else ""}
 inbox:
   driver = appendfile
   directory = {INBOX}
@@ -108,6 +136,7 @@ inbox:
   return_path_add
   envelope_to_add
 
+{HOP_RETRY if settings.next_hop else ""}
 begin authenticators
 {AUTHENTICATORS if settings.users else ""}
 """
@@ -115,7 +144,7 @@ begin authenticators
         return {CONFIG: config, "/etc/users": users, ANSWERS: ""}
 
     def _command(self) -> Sequence[str]:
-        return ("/usr/sbin/exim4", "-bdf")
+        return ("/usr/sbin/exim4", "-bdf", *["-q1s"] * bool(self.settings.next_hop))
 
     def _publish(self, answers: Mapping[str, Answer]) -> None:
         self._write(ANSWERS, "".join(f"{address}: {answer}\n" for address, answer in answers.items()))

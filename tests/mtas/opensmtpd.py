@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tests.mtas.server import INBOX, Answer, MailServer
+from tests.mtas.server import INBOX, RELAYED, Answer, MailServer
 
 __all__ = ["OpenSMTPD"]
 
@@ -13,6 +13,14 @@ pki server key "/etc/ssl/key.pem"
 """
 TABLES = {answer: f"/etc/mail/{answer.name.lower()}" for answer in Answer}
 LIST = "nobody@table.invalid\n"  # an empty table would stay one of keys and values for ever
+
+
+HOP = "".join(
+    (
+        'action hop relay host "smtp://127.0.0.1:{port}"\n',
+        *(f'match from any for domain "{domain}" action hop\n' for domain in RELAYED),
+    )
+)
 
 
 class OpenSMTPD(MailServer):
@@ -55,6 +63,7 @@ smtp limit max-rcpt {settings.max_recipients}
 filter answers chain {{ {", ".join(answer.name.lower() for answer in Answer)} }}
 listen on {settings.address} port {self.port} hostname {settings.hostname} \\
     {"tls pki server" if settings.certificate else ""} filter answers
+{HOP.format(port=settings.next_hop) if settings.next_hop else ""}
 action inbox maildir "{INBOX}" virtual <everyone>
 match from any for any action inbox
 """

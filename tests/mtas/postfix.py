@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from tests.mtas.server import INBOX, INBOX_USER, Answer, MailServer
+from tests.mtas.server import INBOX, INBOX_USER, RELAYED, Answer, MailServer
 
 __all__ = ["Postfix"]
 
@@ -61,6 +61,12 @@ class Postfix(MailServer):
         if settings.certificate is not None:
             main["smtpd_tls_security_level"] = "may"
             main["smtpd_tls_chain_files"] = "/etc/ssl/key.pem, /etc/ssl/chain.pem"
+        if settings.next_hop:
+            hops = " ".join(f"{{{domain} = smtp:[127.0.0.1]:{settings.next_hop}}}" for domain in RELAYED)
+            main |= {"transport_maps": f"inline:{{{hops}}}", "smtp_tls_security_level": "none"}
+            # A message is tried again, and its delay told, as soon as it can be.
+            main |= dict.fromkeys(("delay_warning_time", "queue_run_delay", "minimal_backoff_time"), "1s")
+            main |= {"maximal_backoff_time": "1s"}
         # A process for each connection, since one that is older knows older answers.
         services = f"""\
 {settings.address}:{self.port} inet n - n - - smtpd -o max_use=1
@@ -74,6 +80,7 @@ trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """

@@ -34,6 +34,8 @@ from tests.mtas.unpack import COMPLETE, directory
 PATIENCE = 20.0  # seconds; only ends what hangs
 OLD = 1_000_000_000  # when configuration was written, says its file: Postfix waits until none is new any more
 TICK = 0.01  # seconds between two looks at what the server has done
+RELAYED = ("here.example", "hop.example", "later.example", "demo.example")
+"""Domains whose mail goes to `Settings.next_hop`."""
 INBOX = "/var/mail/inbox"
 INBOX_USER = 63000  # its owner; of numbers that Debian gives to nobody unless asked (Policy 9.2.2), as all of them
 SCRIPT = Path(__file__).with_name("unpack.py")
@@ -72,6 +74,7 @@ class Settings:
         announce_size: whether its SIZE says so. OpenSMTPD's always does.
         max_recipients: of a transaction.
         smtputf8: whether it takes international addresses, if it can at all: OpenSMTPD cannot.
+        next_hop: the port on loopback that mail for `RELAYED` goes on to, after it was accepted; 0: to none.
         users: who can log in, with which password. Only to Exim.
     """
 
@@ -83,6 +86,7 @@ class Settings:
     announce_size: bool = True
     max_recipients: int = 100
     smtputf8: bool = True
+    next_hop: int = 0
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

@@ -15,6 +15,17 @@ from moxlib.errors import InputError, MissingExtra
 __all__ = ["demo", "root"]
 
 
+def _server(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, int, int] | None:
+    """Read `HOST:PORT:BACK`."""
+    if value is None:
+        return None
+    host, _, ports = value.partition(":")
+    port, _, back = ports.partition(":")
+    if not (host and port.isdecimal() and back.isdecimal()):
+        raise click.BadParameter(f"{value!r} is not HOST:PORT:BACK")
+    return host, int(port), int(back)
+
+
 @click.group()
 @click.version_option(__version__, message="moxlib %(version)s")
 def root() -> None:
@@ -36,15 +47,23 @@ def root() -> None:
     metavar="DIR",
     help="Keep the queue's files in this directory, to look at them afterwards.",
 )
-def demo(mail: Path | None, recipients: int, keep: Path | None) -> None:
-    """Watch a queue deliver, retry, hold and give up.
+@click.option(
+    "--bounce-server",
+    callback=_server,
+    metavar="HOST:PORT:BACK",
+    help="Get a bounce from this mail server, which takes mail for later.example, cannot deliver it, and "
+    "sends mail for demo.example to port BACK of this machine; without it, the demo has a server of its own for that.",
+)
+def demo(mail: Path | None, recipients: int, keep: Path | None, bounce_server: tuple[str, int, int] | None) -> None:
+    """Watch a queue deliver, retry, hold and give up, suppress, hear of a bounce, and tell of all of it.
 
     MAIL is a directory of .eml files, a single one, or an mbox file; without it, messages that come with moxlib are
     used. They go through a queue of their own to SMTP servers on this machine; nothing leaves it.
 
-    Exits with 0 only if every message ended as planned, and the servers received it once and unchanged.
+    Exits with 0 only if every message ended as planned, the servers received it once and unchanged, and what came back
+    was matched and told.
     """
-    for module in ("aiosmtpd", "rich"):
+    for module in ("aiosmtpd", "aiohttp", "rich"):
         if find_spec(module) is None:
             raise MissingExtra("localserve", "moxlib demo")
     try:
@@ -52,9 +71,9 @@ def demo(mail: Path | None, recipients: int, keep: Path | None) -> None:
     except InputError as error:
         raise click.BadParameter(str(error), param_hint="MAIL") from error
     if keep is not None:
-        sys.exit(_run(samples, recipients, _new_queue_file(keep), kept=True))
+        sys.exit(_run(samples, recipients, _new_queue_file(keep), bounce_server, kept=True))
     with TemporaryDirectory(prefix="moxlib-demo-") as directory:
-        sys.exit(_run(samples, recipients, Path(directory, "demo.db"), kept=False))
+        sys.exit(_run(samples, recipients, Path(directory, "demo.db"), bounce_server, kept=False))
 
 
 def _new_queue_file(directory: Path) -> Path:
@@ -68,12 +87,15 @@ def _new_queue_file(directory: Path) -> Path:
     return path
 
 
-def _run(samples: tuple[Sample, ...], recipients: int, path: Path, *, kept: bool) -> int:
-    from moxlib.cli.demo.run import run  # noqa: PLC0415 - it needs what was only just found to be there
+def _run(
+    samples: tuple[Sample, ...], recipients: int, path: Path, server: tuple[str, int, int] | None, *, kept: bool
+) -> int:
+    from moxlib.cli.demo.run import BounceServer, run  # noqa: PLC0415 - it needs what was only just found to be there
     from moxlib.cli.demo.show import display, printable  # noqa: PLC0415
 
+    bounces = None if server is None else BounceServer(host=server[0], port=server[1], returns_to=server[2])
     with display() as show:
-        story = asyncio.run(run(samples, recipients=recipients, path=path, show=show))
+        story = asyncio.run(run(samples, recipients=recipients, path=path, show=show, bounces=bounces))
     for line in story.lines():
         click.echo(printable(line))
     if kept:

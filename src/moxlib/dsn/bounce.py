@@ -5,7 +5,7 @@ text is built as one of the programs builds it that `styles` knows; a person who
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from moxlib.dsn.lines import MAX_STATUS, read_groups, split_comments
@@ -114,7 +114,7 @@ def read_bounce(source: bytes | Part) -> Bounce | None:
         pass  # a malformed one: what of it can be read?
     text = readable(message, MAX_TEXT_READ)
     returned = _returned(message)
-    recognised = _by_status(message) or _by_style(text) or _by_field(message, text)
+    recognised = _by_status(message, text) or _by_style(text) or _by_field(message, text)
     if recognised is None:
         return None
     recognised_by, recipients, copy = recognised
@@ -147,8 +147,11 @@ def _is_from_a_mail_system(message: Part, heading: Heading) -> bool:
     )
 
 
-def _by_status(message: Part) -> _Recognised | None:
-    """Read the recipients of a delivery status that is malformed as a whole, or not in a multipart/report."""
+def _by_status(message: Part, text: str) -> _Recognised | None:
+    """Read the recipients of a delivery status that is malformed as a whole, or not in a multipart/report.
+
+    Of those that it gives no reason for, the text may have it: OpenSMTPD writes "Status: 5.0.0", and the reply there.
+    """
     for part, _ in zip(message.walk(), range(MAX_PARTS), strict=False):
         if part.media_type in STATUS_TYPES:
             try:
@@ -157,8 +160,24 @@ def _by_status(message: Part) -> _Recognised | None:
                 continue
             found = [_of_fields(group) for group in groups]
             if recipients := _each_once(found):
-                return "delivery-status", recipients, ""
+                return "delivery-status", _with_reasons(recipients, text), ""
     return None
+
+
+def _with_reasons(recipients: tuple[BouncedRecipient, ...], text: str) -> tuple[BouncedRecipient, ...]:
+    if all(recipient.text for recipient in recipients):
+        return recipients
+    styled = _by_style(text)
+    told = {} if styled is None else {recipient.address: recipient for recipient in styled[1]}
+    return tuple([_with_reason(recipient, told.get(recipient.address)) for recipient in recipients])
+
+
+def _with_reason(recipient: BouncedRecipient, told: BouncedRecipient | None) -> BouncedRecipient:
+    if recipient.text or told is None:
+        return recipient
+    if told.code // 100 != recipient.code // 100:  # it is not of the failure that the status is of
+        return replace(recipient, text=told.text)
+    return replace(recipient, code=told.code, enhanced=told.enhanced, text=told.text)
 
 
 def _of_fields(group: str) -> BouncedRecipient | None:

@@ -34,7 +34,7 @@ class LoopbackReceiver:
             raise MissingExtra("localserve", "a receiver of webhooks on loopback") from error
         self._application = web.Application(client_max_size=MAX_BODY)
         self._application.router.add_post("/webhook", self._call)
-        self._runner = web.AppRunner(self._application, access_log=None)
+        self._runner = web.AppRunner(self._application, access_log=None, shutdown_timeout=1.0)
         self._new_site = web.TCPSite
         self._respond = web.Response
         self._secrets = tuple(secrets)
@@ -73,7 +73,7 @@ class LoopbackReceiver:
     async def __aenter__(self) -> Self:
         """Listen."""
         await self._runner.setup()
-        await self._new_site(self._runner, "127.0.0.1", 0, shutdown_timeout=1.0).start()
+        await self._new_site(self._runner, "127.0.0.1", 0).start()
         self._port = self._runner.addresses[0][1]
         return self
 

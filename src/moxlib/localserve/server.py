@@ -53,13 +53,14 @@ class AcceptAll:
 
 
 class LoopbackServer:
-    """An SMTP server on loopback, as an async context manager; the system chooses its port.
+    """An SMTP server on loopback, as an async context manager.
 
     It speaks 8BITMIME, SMTPUTF8 and SIZE, without TLS, and lives in the event loop it is entered in.
 
     Args:
         rules: what it refuses.
         hostname: how it introduces itself.
+        port: where it listens; 0: the system chooses.
         handler: an aiosmtpd handler that takes what comes in instead, such as those of `moxlib.contrib.aiosmtpd`.
             Nothing is in `received` then, and there are no rules.
 
@@ -68,7 +69,7 @@ class LoopbackServer:
     """
 
     def __init__(
-        self, rules: Rules | None = None, *, hostname: str = "localhost", handler: object | None = None
+        self, rules: Rules | None = None, *, hostname: str = "localhost", port: int = 0, handler: object | None = None
     ) -> None:
         try:
             from aiosmtpd.smtp import SMTP  # noqa: PLC0415 - an extra: missing, it is reported here and not on import
@@ -84,6 +85,7 @@ class LoopbackServer:
         self._keeping = _Keeping(rules or AcceptAll())
         self._handler = self._keeping if handler is None else handler
         self._hostname = hostname
+        self._wanted_port = port
         self._server: asyncio.Server | None = None
         self._connections: list[SMTP] = []
 
@@ -107,7 +109,7 @@ class LoopbackServer:
     async def __aenter__(self) -> Self:
         """Listen."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connection, "127.0.0.1", 0)
+        self._server = await loop.create_server(self._connection, "127.0.0.1", self._wanted_port)
         return self
 
     async def __aexit__(

@@ -385,7 +385,9 @@ class FeedbackResult:
 
     @property
     def summary(self) -> str:
-        """Code, enhanced code and text in one line."""
+        """Code, enhanced code and text in one line; of a reply, its text, which begins with them."""
+        if self.code and self.text.startswith(str(self.code)):
+            return self.text
         return " ".join(part for part in (str(self.code or ""), self.enhanced, self.text) if part)
 
 

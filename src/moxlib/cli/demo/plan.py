@@ -14,6 +14,8 @@ from moxlib.queue import EventType, ResultKind, Retired
 __all__ = [
     "DELIVERS",
     "HELD_DOMAIN",
+    "MOVED",
+    "POST",
     "SERVERS",
     "Fate",
     "Greylisting",

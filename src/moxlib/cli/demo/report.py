@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from moxlib.cli.demo.feedback import FeedbackStory
 from moxlib.cli.demo.plan import Fate, Planned, judge
 from moxlib.localserve import Received
 from moxlib.queue import AttemptResult, Retired
@@ -26,17 +27,21 @@ class Story:
     received: tuple[Received, ...]
     """What the servers accepted."""
     seconds: float
+    feedback: FeedbackStory
+    """What came back."""
 
     def problems(self) -> tuple[str, ...]:
         """Return what did not go as planned, a sentence for each; nothing, if all is well."""
         planned = [each for group in self.plan for each in group]
-        return (*self.refused, *judge(planned, history=self.history, held=self.held, received=self.received))
+        wrong = judge(planned, history=self.history, held=self.held, received=self.received)
+        return (*self.refused, *wrong, *self.feedback.problems)
 
     def lines(self) -> Iterator[str]:
         """Return the report as lines of text."""
         for group in self.plan:
             yield ""
             yield from self._message(group)
+        yield from self.feedback.lines
         yield ""
         yield from self._totals()
         yield ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from moxlib.cli.demo.feedback import LATER, NEWS, Mailbox, news_account, send_bounce, tell
 from moxlib.cli.demo.load import Sample
 from moxlib.cli.demo.plan import (
     HELD_DOMAIN,
@@ -20,10 +21,13 @@ from moxlib.cli.demo.plan import (
 )
 from moxlib.cli.demo.report import Story
 from moxlib.cli.demo.show import Display
+from moxlib.contrib.aiosmtpd import IncomingHandler
 from moxlib.errors import InputError
-from moxlib.localserve import AcceptAll, LoopbackServer, Rules
+from moxlib.localserve import AcceptAll, LoopbackReceiver, LoopbackServer, Rules
 from moxlib.queue import (
+    AccountConfig,
     AttemptResult,
+    DSNConfig,
     HoldRule,
     Message,
     MessageFilter,
@@ -34,9 +38,11 @@ from moxlib.queue import (
     Route,
     SMTPTransport,
     Submission,
+    Transport,
 )
+from moxlib.webhook import Secret
 
-__all__ = ["run"]
+__all__ = ["BounceServer", "run"]
 
 LOOK: Final = 0.05  # seconds between two looks at how far the queue is
 PATIENCE: Final = 30.0  # seconds without any attempt after which something must be wrong
@@ -68,7 +74,19 @@ class _Run:
     """Messages that the queue would not take, with its reason."""
 
 
-async def run(samples: Sequence[Sample], *, recipients: int, path: Path, show: Display) -> Story:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BounceServer:
+    """A real mail server that accepts mail for later.example, and bounces it."""
+
+    host: str
+    port: int
+    returns_to: int
+    """The port of this machine that it sends mail for demo.example to."""
+
+
+async def run(
+    samples: Sequence[Sample], *, recipients: int, path: Path, show: Display, bounces: BounceServer | None = None
+) -> Story:
     """Run the demo and return all that happened.
 
     Args:
@@ -76,6 +94,7 @@ async def run(samples: Sequence[Sample], *, recipients: int, path: Path, show: D
         recipients: how many recipients each of them gets.
         path: the queue's file, which must not exist yet.
         show: where to tell of it meanwhile.
+        bounces: a server to get a bounce from; None: one of the demo's own.
 
     Raises:
         StorageError: the queue's file cannot be made.
@@ -90,15 +109,35 @@ async def run(samples: Sequence[Sample], *, recipients: int, path: Path, show: D
         }
         for domain, server in servers.items():
             show.say(f"The mail server of {domain} listens on 127.0.0.1, port {server.port}.")
-        attempts = _Attempts()
+        later = await stack.enter_async_context(LoopbackServer(hostname=f"mx.{LATER}"))
+        secret, mailbox, attempts = Secret.generate(), Mailbox(), _Attempts()
+        receiver = await stack.enter_async_context(LoopbackReceiver(secrets=[secret]))
+        relay = ("127.0.0.1", later.port) if bounces is None else (bounces.host, bounces.port)
+        transports = _transports({domain: ("127.0.0.1", server.port) for domain, server in servers.items()})
+        transports |= _transports({LATER: relay}) | {"mailbox": mailbox.transport()}
+        config = _config(news_account(receiver.url, secret))
         queue = await stack.enter_async_context(
-            Queue.open(path, transports=_transports(servers), config=_config(), observer=attempts)
+            Queue.open(path, transports=transports, config=config, observer=attempts)
+        )
+        listen = 0 if bounces is None else bounces.returns_to
+        incoming = await stack.enter_async_context(
+            LoopbackServer(port=listen, handler=IncomingHandler(queue, accept=_is_ours))
         )
         state = _Run(queue=queue, show=show, attempts=attempts, total=sum(map(len, plan)))
         await _deliver(state, plan)
+        history = await _history(queue)
+
+        async def bounce() -> None:
+            await send_bounce(later.received[-1], f"mx.{LATER}", incoming.port)
+
+        async with queue.worker():
+            feedback = await tell(
+                queue, receiver=receiver, mailbox=mailbox, bounce=None if bounces else bounce, show=show
+            )
         return Story(
+            feedback=feedback,
             plan=plan,
-            history=await _history(queue),
+            history=history,
             held=frozenset(recipient for recipient, receipt in state.submissions.items() if receipt.hold),
             refused=tuple(state.refused),
             received=tuple(message for server in servers.values() for message in server.received),
@@ -106,18 +145,24 @@ async def run(samples: Sequence[Sample], *, recipients: int, path: Path, show: D
         )
 
 
-def _transports(servers: Mapping[str, LoopbackServer]) -> dict[str, SMTPTransport]:
+def _is_ours(address: str) -> bool:
+    return address.endswith("@demo.example")
+
+
+def _transports(servers: Mapping[str, tuple[str, int]]) -> dict[str, Transport]:
     return {
-        domain: SMTPTransport("127.0.0.1", server.port, security="none", ehlo_name="demo.example")
-        for domain, server in servers.items()
+        domain: SMTPTransport(host, port, security="none", ehlo_name="demo.example")
+        for domain, (host, port) in servers.items()
     }
 
 
-def _config() -> QueueConfig:
+def _config(news: AccountConfig) -> QueueConfig:
     return QueueConfig(
         schedule=quick_schedule,
-        routes=tuple(Route(transport=domain, recipient_domains=(domain,)) for domain in SERVERS),
+        routes=tuple(Route(transport=domain, recipient_domains=(domain,)) for domain in (*SERVERS, LATER)),
         hostname="demo.example",
+        accounts={NEWS: news},
+        dsn=DSNConfig.off(),
     )
 
 
