@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["codec_for", "decode", "text_of"]
 
-_NOT_CHARSETS: Final = frozenset(  # by both names that codecs go by
-    (
-        *("idna", "punycode", "undefined", "utf-7", "utf_7"),
-        *("unicode-escape", "unicode_escape", "raw-unicode-escape", "raw_unicode_escape"),
-    )
-)
+_NOT_CHARSETS: Final = frozenset(("idna", "punycode", "utf-7", "unicode-escape", "raw-unicode-escape"))
 # By name, since Python does not know them by it, or knows a smaller set than what senders who name it send.
 _BETTER: Final = {
     "gb2312": "gb18030",
@@ -52,7 +47,7 @@ def codec_for(charset: str) -> str | None:
     codec = _BETTER.get(charset, charset)
     if codec == "utf-8":
         return codec
-    if not _name(codec) or codec in _NOT_CHARSETS:
+    if not _name(codec):
         return None
     try:
         name = codecs.lookup(codec).name

@@ -53,7 +53,7 @@ def test_encoded_words_hold_no_addresses() -> None:
 
 
 @pytest.mark.parametrize("piece", ['\\"', '<\\"', '<"', "()", "<", '"', ' "', '<"a"', "=?a?b?", "( "])
-@pytest.mark.parametrize("start", ["", '"', "<", '<"'])
+@pytest.mark.parametrize("start", ["a", '"', "<", '<"'])
 def test_time_grows_with_length_alone(start: str, piece: str) -> None:
     """Half a million characters; what takes the square of that does not end."""
-    split_addresses(start + piece * (500_000 // len(piece)))
+    split_addresses(start + piece * (500_000 // len(piece)) + "a")

@@ -48,8 +48,16 @@ def test_lines_that_only_look_like_delimiters(line: bytes) -> None:
 
 
 def test_delimiters_with_blanks_and_other_line_ends() -> None:
-    part = mixed(b"preamble\n--b \t\r\n\r\none\n--b\n\ntwo\r\n--b--\t\nepilogue\r\n--b\r\n\r\nthree")
-    assert shape(part) == ("multipart/mixed", [("text/plain", b"one"), ("text/plain", b"two")])
+    part = mixed(b"preamble\n--b \t\r\n\r\none\n--b\n\ntwo\r\n--b\t\n\nthree\n--b--\t\nepilogue\r\n--b\r\n\r\nfour")
+    assert [child.raw_body() for child in part.parts] == [b"one", b"two", b"three"]
+
+
+def test_multipart_has_no_transfer_encoding() -> None:
+    part = read(
+        b"Content-Transfer-Encoding: base64\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\none\r\n--b--"
+    )
+    assert shape(part) == ("multipart/mixed", [("text/plain", b"one")])
+    assert part.body(100) == part.raw_body()
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing\r\n", b"--b--\r\n", b"--c\r\n\r\nx\r\n"])
@@ -367,16 +375,16 @@ def test_number_of_parts_is_bounded() -> None:
 
 
 def test_number_of_parts_of_a_tree_is_bounded() -> None:
-    inner = b"Content-Type: multipart/mixed; boundary=c\r\n\r\n" + b"--c\r\nA: b\r\n\r\n\r\n" * 9
-    part = mixed((b"--b\r\n" + inner) * 9)
+    inner = b"Content-Type: multipart/mixed; boundary=c\r\n\r\n" + b"--c\r\nContent-Type: a/b\r\n\r\n\r\n" * 9
+    part = mixed((b"--b\r\n" + inner) * 9 + b"--b\r\n\r\ntext")
     limited = read_message(part.header + part.raw_body(), limits=Limits(max_parts=20))
-    assert sum(1 for _ in part.walk()) == 91
+    assert sum(1 for _ in part.walk()) == 92
     assert sum(1 for _ in limited.walk()) == 20
 
     def count(found: object) -> int:
         return 1 + sum(count(child) for child in getattr(found, "parts", ()))
 
-    assert count(structure(part)) == 91
+    assert count(structure(part)) == 92
     assert count(structure(limited)) == 20
 
 

@@ -48,6 +48,7 @@ def test_parameters(value: str, parameters: dict[str, str]) -> None:
         ("n*=''%C3%A9", "é"),
         ("n*=%C3%A9", "é"),
         ("n*=it's", "it's"),
+        ("n*0=it's; n*1=' '", "it's' '"),
         ('n*0=a; n*1=b; N*2="c d"', "abc d"),
         ("n*1=b; n*0=a", "ab"),
         ("n*0*=UTF-8''%E2%98; n*1*=%BA-; n*2=%41", "☺-%41"),
@@ -167,6 +168,7 @@ def test_dates_can_be_converted_to_any_zone_near_the_year_9999() -> None:
         ('"=?utf-8?q?a?=" <a@b>', [("=?utf-8?q?a?=", "a@b")]),
         ("a@b (Jane =?utf-8?q?D=C3=B6?=)", [("Jane Dö", "a@b")]),
         ("(comment) a@b", [("comment", "a@b")]),
+        ("a@b (Jane), c@d", [("Jane", "a@b"), ("", "c@d")]),
         ("Jane <a@b> (not the name)", [("Jane", "a@b")]),
         ("Friends: Jane <a@b>, c@d;, e@f", [("Jane", "a@b"), ("", "c@d"), ("", "e@f")]),
         ("undisclosed-recipients:;", []),
@@ -240,6 +242,8 @@ def test_text_does_not_depend_on_how_it_is_cut(cut: int) -> None:
         data = text.encode(charset)
         chunks = [data[start : start + cut] for start in range(0, len(data), cut)]
         assert text_of(chunks, charset, 100) == text
+    endless = iter(lambda: b"abc", b"")
+    assert text_of(endless, "", 7) == "abcabca"
     broken = b"\x1b$" * 40
     assert "\ufffd" in text_of([broken[start : start + 9] for start in range(0, 80, 9)], "iso-2022-jp", 1000)
 

@@ -27,6 +27,7 @@ from moxlib.queue.hooks import (
 )
 from moxlib.queue.schedule import RetrySchedule
 from moxlib.queue.storage.hooks import HookClaimRequest
+from moxlib.testing import MemoryStorage
 from moxlib.webhook import Call, Outgoing, OutgoingEvent, decode
 
 if TYPE_CHECKING:
@@ -211,6 +212,15 @@ async def test_calls_to_all_urls_are_bounded(depot: "Depot", caller: FakeCaller)
             await worker.wait_idle()
         assert caller.most == 2
         assert len(caller.calls) == 5
+
+
+async def test_an_idle_worker_has_no_endpoint(depot: "Depot", caller: FakeCaller) -> None:
+    storage = MemoryStorage()
+    async with opened(depot, caller, storage=storage) as queue, queue.worker() as worker, asyncio.timeout(GUARD):
+        await depot.submit(queue)
+        await worker.wait_idle()
+        assert len(caller.calls) == 1
+        assert storage._state.hooks.owners == {}
 
 
 async def test_410_disables_the_endpoint_with_an_event(depot: "Depot", caller: FakeCaller) -> None:
