@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 from tests.crash.programs.mail import SENDER
 
-from moxlib.queue import Deferred, Delivered, Delivery, EventType, Outcome, Queue, QueueConfig, Retired
+from moxlib.queue import Deferred, Delivered, Delivery, DSNConfig, EventType, Outcome, Queue, QueueConfig, Retired
 from moxlib.queue.schedule import MAX_FORGIVEN
 from moxlib.queue.storage.base import ClaimRequest, DestinationLimits
 from moxlib.testing import FakeClock, MemoryStorage, run_until_empty, run_until_idle
 
 MAIL = b"Subject: hello\r\n\r\nhello\r\n"
 LEASE = timedelta(seconds=1)
-CONFIG = QueueConfig(schedule="1m, 1h", max_attempts=3)
+CONFIG = QueueConfig(schedule="1m, 1h", max_attempts=3, dsn=DSNConfig.off())
 
 
 class TakesTheThird:

@@ -84,8 +84,8 @@ def agrees(result: RecipientResult, verdict: Verdict, error: type[SMTPError]) ->
             return verdict.kind == "accepted" and verdict.reply is not None and same(result.reply, verdict.reply)
         case Refused():
             permanent = verdict.reply is not None and 500 <= verdict.reply.code <= 599 and verdict.lasting
-            if result.command.name == "RCPT" and result.code == 552:  # RFC 5321 4.5.3.1.10
-                permanent = False
+            if result.further_transaction:  # RFC 5321 4.5.3.1.10: it is one too many
+                permanent = permanent and (result.command.name, result.code) != ("RCPT", 552)
             return (
                 verdict.kind == "refused"
                 and verdict.reply is not None

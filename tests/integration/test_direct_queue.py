@@ -18,6 +18,7 @@ from moxlib.queue import (
     Concurrency,
     DirectTransport,
     DomainConfig,
+    DSNConfig,
     NullObserver,
     Queue,
     QueueConfig,
@@ -164,11 +165,12 @@ async def scene(
             shaping=ShapingRules(default=shaping or Shaping()),
             **(usual | options),
         )
+        settings: dict[str, Any] = {"dsn": DSNConfig.off(), **(config or {})}
         listener = Listener()
         queue = Queue(
             MemoryStorage(),
             transports={"direct": transport},
-            config=QueueConfig(worker=WorkerConfig(**{**PATIENT, **(worker or {})}), **(config or {})),
+            config=QueueConfig(worker=WorkerConfig(**{**PATIENT, **(worker or {})}), **settings),
             clock=clock,
             random=Random(1),
             observer=listener,
@@ -249,7 +251,7 @@ async def test_a_relay_that_is_down_is_suspended_and_comes_back() -> None:
         relay = SMTPTransport(
             "127.0.0.1", peer.port, security="none", concurrency=Concurrency(initial=2), max_connections=4, clock=clock
         )
-        config = QueueConfig(worker=WorkerConfig(**PATIENT))
+        config = QueueConfig(worker=WorkerConfig(**PATIENT), dsn=DSNConfig.off())
         async with Queue(MemoryStorage(), transports={"relay": relay}, config=config, clock=clock) as queue:
             recipients = [f"b{index}@d{index % 5}.example" for index in range(40)]
             for recipient in recipients:
@@ -281,7 +283,7 @@ async def test_a_relay_that_took_the_message_for_some_is_not_given_it_for_them_a
     minutes = timedelta(minutes=2)
     async with asyncio.timeout(GUARD), SMTPPeer(host) as peer:
         relay = SMTPTransport("127.0.0.1", peer.port, security="none", clock=clock)
-        config = QueueConfig(worker=WorkerConfig(**PATIENT, delivery_timeout=minutes))
+        config = QueueConfig(worker=WorkerConfig(**PATIENT, delivery_timeout=minutes), dsn=DSNConfig.off())
         async with Queue(MemoryStorage(), transports={"relay": relay}, config=config, clock=clock) as queue:
             recipients = [f"{name}@{DOMAIN}" for name in ("a", "b", "c")]
             receipts = await queue.submit(BODY, sender="x@client.example", recipients=recipients)

@@ -11,6 +11,7 @@ from tests.integration.hostile_oracle import spoken
 from tests.integration.hostile_waiting import ended
 
 from moxlib.queue import (
+    DSNConfig,
     HistoryFilter,
     Queue,
     QueueConfig,
@@ -94,7 +95,7 @@ async def delivering(
         max_connections=1,
         clock=clock,
     )
-    config = QueueConfig(worker=PATIENT)
+    config = QueueConfig(worker=PATIENT, dsn=DSNConfig.off())
     async with Queue(MemoryStorage(), transports={"relay": relay}, config=config, clock=clock) as queue:
         working = queue.worker()
         worker = await working.__aenter__()

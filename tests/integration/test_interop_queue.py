@@ -13,7 +13,7 @@ from tests.mtas.opensmtpd import OpenSMTPD
 from tests.mtas.running import ALL, HOSTNAME, WITH_TLS, named, running, trust, watched
 from tests.mtas.server import Answer, MailServer, Settings
 
-from moxlib.queue import Queue, ResultKind, Retired, Security, SMTPTransport, Submission
+from moxlib.queue import DSNConfig, Queue, QueueConfig, ResultKind, Retired, Security, SMTPTransport, Submission
 from moxlib.testing import FakeClock, run_until_empty, run_until_idle
 
 SENDER = "ann@client.example"
@@ -83,7 +83,9 @@ async def delivering(
     transport = SMTPTransport(
         host, server.port, ehlo_name="client.example", max_connections=MAX_CONNECTIONS, clock=clock, **options
     )
-    async with Queue.open(database, transports={"relay": transport}, clock=clock) as queue:
+    async with Queue.open(
+        database, transports={"relay": transport}, clock=clock, config=QueueConfig(dsn=DSNConfig.off())
+    ) as queue:
         yield Delivering(queue, clock)
 
 

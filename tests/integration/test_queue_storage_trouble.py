@@ -223,7 +223,7 @@ async def test_a_damaged_database_gives_typed_errors_wherever_it_is_damaged(tmp_
         errors = await use_damaged(tmp_path / "bad.db", noise)
         assert all(isinstance(error, StorageDamaged | ContentDamaged) for error in errors), errors
         told += bool(errors)
-    assert told > len(data) // 4096 // 2  # noise in a free page is noticed by nobody
+    assert told > len(data) // 4096 // 3  # noise in a free page, or in a table nobody asks, is noticed by nobody
     assert files_below(tmp_path) == neighbours
 
 

@@ -188,7 +188,7 @@ async def test_starttls_with_a_verified_certificate(server_context: ssl.SSLConte
             for _ in range(3):
                 outcome = await only(transport, delivery())
                 trace = Trace(tls="tls1.3 pkix")
-                assert outcome == Delivered(code=250, text="kept", peer="127.0.0.1", trace=trace)
+                assert outcome == Delivered(code=250, text="kept", peer="127.0.0.1", trace=trace, dsn=False)
     assert kept.contents == [BODY] * 3
     assert kept.connections == 1
 
@@ -616,9 +616,9 @@ async def test_mixed_outcomes_come_in_order() -> None:
     host = "127.0.0.1"
     assert outcomes == [
         Failed(code=550, enhanced="5.1.1", text="RCPT TO: no such user", peer=host, command="RCPT TO"),
-        Delivered(code=250, enhanced="2.0.0", text="accepted", peer=host),
+        Delivered(code=250, enhanced="2.0.0", text="accepted", peer=host, dsn=False),
         Deferred(code=450, enhanced="4.2.2", text="RCPT TO: full", peer=host, command="RCPT TO"),
-        Delivered(code=250, enhanced="2.0.0", text="accepted", peer=host),
+        Delivered(code=250, enhanced="2.0.0", text="accepted", peer=host, dsn=False),
     ]
     assert len(peer.messages) == 1
 

@@ -25,6 +25,7 @@ from moxlib.queue import (
     Deferred,
     Delivered,
     Delivery,
+    DSNConfig,
     Failed,
     FromIDConfig,
     HookConfig,
@@ -84,6 +85,7 @@ async def _outcome(case: dict[str, Any]) -> tuple[object, object]:
             incoming_webhook=HOOK,
             fromids=SEPARATORS,
             add_missing_headers=False,
+            dsn=DSNConfig.off(),
             worker=WorkerConfig(settle_gather=timedelta(0)),
         )
         async with Queue(storage, transports=transports, config=config, clock=clock) as queue:
