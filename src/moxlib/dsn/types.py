@@ -6,6 +6,7 @@ localpart is not ASCII.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -44,7 +45,9 @@ MAIL_TYPES: Final = frozenset((RFC822, UTF8))
 
 T = TypeVar("T")
 
-find_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
+find_control: Callable[[str], re.Match[str] | None] = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+).search
 _atom = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}").fullmatch
 _message_id = re.compile(r"<[!-;=?-~]{1,900}>").fullmatch
 _extension_name = re.compile(r"[!-9;-~]{1,200}").fullmatch

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from moxlib.errors import InputError
 from moxlib.webhook.codec import decode_any
@@ -159,7 +159,9 @@ def _wanted(headers: Headers) -> Mapping[str, str]:
         InvalidHeaders: one is there twice, or too long.
     """
     found: dict[str, str] = {}
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+    given = headers.items() if isinstance(headers, Mapping) else headers
+    pairs = cast("Iterable[tuple[str | bytes, str | bytes]]", given)
+    for name, value in pairs:
         lower = _text(name).lower()
         if lower not in _WANTED:
             continue

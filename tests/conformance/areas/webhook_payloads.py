@@ -123,8 +123,8 @@ class Before:
     def __init__(self) -> None:
         self.answers: list[Outcome] = []
 
-    async def deliver(self, _: Delivery) -> Sequence[Outcome]:
-        return [self.answers.pop(0)]
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        return [self.answers.pop(0) for _ in delivery.messages]
 
 
 class Server:
@@ -277,9 +277,10 @@ def _expected(case: dict[str, Any], made: Made) -> dict[str, Any]:
         if last["Success"]:
             last["Secode"] = ""
         retired = {"last": last, "success": retired["success"], "attempts": retired["attempts"]}
-    hooks = []
-    for number, hook in enumerate(case["hooks"] or (), made.hooks_before + 1):
-        headers = {name: values[0] for name, values in hook["http_headers"].items()}
+    hooks: list[dict[str, Any]] = []
+    wanted: list[dict[str, Any]] = case["hooks"] or []
+    for number, hook in enumerate(wanted, made.hooks_before + 1):
+        headers: dict[str, str] = {name: values[0] for name, values in hook["http_headers"].items()}
         names = {"X-Mox-Webhook-Id": "X-Mox-Webhook-ID"}
         headers = {names.get(name, name): value.replace("HOOKID", str(number)) for name, value in headers.items()}
         payload = json.loads(hook["payload"])

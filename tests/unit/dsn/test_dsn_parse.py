@@ -225,6 +225,7 @@ def test_original_recipients_are_what_the_sender_named() -> None:
 def test_remote_servers(value: str, name: str, kind: str, comment: str, ip: str | None) -> None:
     found = recipient(f"Remote-MTA: {value}").remote_mta
     assert found == MTA(name=name, type=kind, comment=comment)
+    assert found is not None
     assert (found.ip and str(found.ip)) == ip
 
 

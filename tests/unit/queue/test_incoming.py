@@ -479,12 +479,13 @@ async def test_texts_of_a_stranger_are_kept_as_texts(depot: "Depot") -> None:
 
 
 def test_an_envelope_is_checked() -> None:
-    for wrong in (
+    wrong_ones: tuple[dict[str, Any], ...] = (
         {"recipients": ()},
         {"recipients": "a@one.example"},
         {"recipients": ("nobody at home",)},
         {"recipients": ("a@one.example",), "mail_from": "<>>"},
-    ):
+    )
+    for wrong in wrong_ones:
         with pytest.raises(InputError):
             IncomingEnvelope(**wrong)
 
