@@ -113,7 +113,7 @@ class Parts(Sequence["Part"]):
             boundary_end = found + len(self._delimiter)
             following = source.read(boundary_end, min(boundary_end + 2, end))
             if not following or following == b"--" or following.startswith(_AFTER_BOUNDARY):
-                line = found - 1 if found > start and source.read(found - 1, found) == b"\r" else found
+                line = found - 1 if source.read(found - 1, found) == b"\r" else found
                 return line, None if following == b"--" else self._after(boundary_end)
             position = found + 1
 

@@ -1,12 +1,13 @@
 """The values of fields: parameters, encoded words, dates, addresses with names, references."""
 
+import encodings
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from moxlib.message import decode_words, parse_date, read_message, readable
 from moxlib.message.addresses import split_mailboxes
-from moxlib.message.charset import codec_for, decode, text_of
+from moxlib.message.charset import _CODECS, codec_for, decode, text_of
 from moxlib.message.parameters import parse_parameters
 
 
@@ -48,6 +49,7 @@ def test_parameters(value: str, parameters: dict[str, str]) -> None:
         ("n*=''%C3%A9", "é"),
         ("n*=%C3%A9", "é"),
         ("n*=it's", "it's"),
+        ("n*0=it's; n*1=' '", "it's' '"),
         ('n*0=a; n*1=b; N*2="c d"', "abc d"),
         ("n*1=b; n*0=a", "ab"),
         ("n*0*=UTF-8''%E2%98; n*1*=%BA-; n*2=%41", "☺-%41"),
@@ -167,6 +169,7 @@ def test_dates_can_be_converted_to_any_zone_near_the_year_9999() -> None:
         ('"=?utf-8?q?a?=" <a@b>', [("=?utf-8?q?a?=", "a@b")]),
         ("a@b (Jane =?utf-8?q?D=C3=B6?=)", [("Jane Dö", "a@b")]),
         ("(comment) a@b", [("comment", "a@b")]),
+        ("a@b (Jane), c@d", [("Jane", "a@b"), ("", "c@d")]),
         ("Jane <a@b> (not the name)", [("Jane", "a@b")]),
         ("Friends: Jane <a@b>, c@d;, e@f", [("Jane", "a@b"), ("", "c@d"), ("", "e@f")]),
         ("undisclosed-recipients:;", []),
@@ -234,12 +237,34 @@ def test_charsets_by_name() -> None:
     assert decode(b"\xe9", "iso-8859-1") == "é"
 
 
+@pytest.mark.parametrize("codec", sorted(_CODECS))
+def test_any_codec_gives_text(codec: str) -> None:
+    """Were there one that gives octets, or needs what another system has, decoding by it would raise."""
+    assert codec_for(codec)
+    assert isinstance(decode(b"\xffabc\0", codec), str)
+    assert isinstance(text_of([b"\xff", b"abc\0"], codec, 100), str)
+
+
+def test_names_of_charsets_are_not_kept() -> None:
+    """Python keeps each name of a codec that it was asked for, for as long as the process lives, also unknown ones."""
+    kept = encodings._cache
+    assert codec_for("iso-8859-1") == codec_for("ISO_8859-1") == codec_for("iso8859.1") == "iso8859-1"
+    before = len(kept)
+    for number in range(50):
+        assert codec_for(f"x-{number}") is None
+        assert codec_for(f"encodings.x{number}") is None
+        assert codec_for("iso" + "-" * (number + 1) + "8859_1") == "iso8859-1"
+    assert len(kept) == before
+
+
 @pytest.mark.parametrize("cut", [1, 2, 3, 5, 7])
 def test_text_does_not_depend_on_how_it_is_cut(cut: int) -> None:
     for charset, text in (("utf-8", "é€😀"), ("utf-16", "é€😀"), ("iso-2022-jp", "こんにちは"), ("gb18030", "中文€")):
         data = text.encode(charset)
         chunks = [data[start : start + cut] for start in range(0, len(data), cut)]
         assert text_of(chunks, charset, 100) == text
+    endless = iter(lambda: b"abc", b"")
+    assert text_of(endless, "", 7) == "abcabca"
     broken = b"\x1b$" * 40
     assert "\ufffd" in text_of([broken[start : start + 9] for start in range(0, 80, 9)], "iso-2022-jp", 1000)
 
