@@ -21,23 +21,31 @@ _simple = re.compile(
     """,
     re.VERBOSE,
 ).match
-_token = re.compile(
-    rf"""
-      (?P<space> \s+ )
+_IN_ANGLE = rf'(?>(?:[^<>"]|"{_QTEXT}")*)'
+_OTHER_TOKENS = rf"""
+    | (?P<space> \s+ )
     | (?P<quoted> "{_QTEXT}(?:"|\\?\Z) )
-    | (?P<angle> <(?>(?:[^<>"]|"{_QTEXT}")*)(?:>|"{_QTEXT}\\?\Z) )
     | (?P<comment> \( )
     | (?P<end> [,;] )
     | (?P<group> : )
     | (?P<encoded> =\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?= )  # RFC 2047 5: without specials, but senders put "," into it
     | (?P<word> \[[^\[\]]*\] | [^{_SPECIAL}]+ | . )
+"""
+_token = re.compile(
+    rf"""
+      (?P<angle> <{_IN_ANGLE}(?:>|"{_QTEXT}\\?\Z) )
+    | (?P<unclosed> < (?=(?P<reach> {_IN_ANGLE} )) )
+    {_OTHER_TOKENS}
     """,
     re.VERBOSE | re.DOTALL,
 ).match
+# Within the reach of an unclosed "<": with quotes taken otherwise than it did, each further one could reach as far.
+_token_but_angle = re.compile(rf"(?P<angle> <[^{_SPECIAL}]*+> ) {_OTHER_TOKENS}", re.VERBOSE | re.DOTALL).match
 _in_comment = re.compile(r"\\.|[()]", re.DOTALL).finditer
 _angle_noise = re.compile(rf'("{_QTEXT}(?:"|\\?\Z))|\s+', re.DOTALL)
 _quoted_pair = re.compile(r"\\(.)", re.DOTALL)
-_around_dot_or_at = re.compile(r"\s*([.@])\s*")
+# The lookbehind keeps a long run of blanks from being looked at again from each of them.
+_around_dot_or_at = re.compile(r"(?<!\s)\s*+([.@])\s*+")
 
 
 def split_addresses(value: str) -> list[str]:
@@ -89,8 +97,8 @@ def _entries(value: str) -> Iterator[tuple[str, str | None, list[str]]]:
     words: list[str] = []
     angle: str | None = None
     comment = ""
-    position = 0
-    while match := _token(value, position):
+    position = reach = 0
+    while match := (_token if position >= reach else _token_but_angle)(value, position):
         position = match.end()
         match match.lastgroup:
             case "comment":
@@ -106,6 +114,9 @@ def _entries(value: str) -> Iterator[tuple[str, str | None, list[str]]]:
                 words, angle, comment = [], None, ""
             case "space":
                 _add_blank(words)
+            case "unclosed":
+                reach = match.end("reach")
+                words.append(match[0])
             case _:
                 words.append(match[0])
     yield comment, angle, words

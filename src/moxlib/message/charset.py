@@ -1,13 +1,16 @@
 """Octets to text, by a charset that a message names, whatever that is.
 
-Python's codecs are looked up by name, and among them are some that are no charsets of mail, or none any more: punycode
-and UTF-7 take time by the square of their input, and mox does not know the latter either.
+Python's codecs are looked up by name, which is not for names that others choose: each is searched for as a module, and
+kept, known or not, as long as the process lives. And among them are some that are no charsets of mail, or none any
+more: punycode and UTF-7 take time by the square of their input, and mox does not know the latter either.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,28 +18,29 @@ if TYPE_CHECKING:
 
 __all__ = ["codec_for", "decode", "text_of"]
 
-_NOT_CHARSETS: Final = frozenset(("idna", "punycode", "utf-7", "unicode-escape", "raw-unicode-escape"))
+# Python's modules of codecs, of which nearly all have an alias, without those that are no charsets.
+_CODECS: Final = frozenset(
+    (
+        *aliases.values(),
+        *("cp1006", "cp720", "cp737", "cp856", "cp874", "cp875", "iso8859_1", "koi8_t", "koi8_u", "utf_8_sig"),
+        *("mac_arabic", "mac_croatian", "mac_farsi", "mac_romanian"),
+    )
+) - {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "utf_7", "uu_codec", "zlib_codec"}
 # By name, since Python does not know them by it, or knows a smaller set than what senders who name it send.
 _BETTER: Final = {
     "gb2312": "gb18030",
-    "gb_2312-80": "gb18030",
     "gbk": "gb18030",
-    "x-gbk": "gb18030",
-    "ks_c_5601-1987": "cp949",
-    "euc-kr": "cp949",
+    "x_gbk": "gb18030",
+    "euc_kr": "cp949",
     "shift_jis": "cp932",
-    "x-sjis": "cp932",
-    "iso-8859-8-i": "iso-8859-8",
-    "iso-8859-8-e": "iso-8859-8",
-    "windows-874": "cp874",
-    "x-mac-roman": "mac_roman",
-    "unicode-1-1-utf-8": "utf-8",
-    "x-unicode-2-0-utf-8": "utf-8",
-    "utf8": "utf-8",
-    "us-ascii": "utf-8",  # of which it is a part; 8-bit text that says so is in UTF-8 more often than not
-    "ascii": "utf-8",
-    "ansi_x3.4-1968": "utf-8",
-    "": "utf-8",
+    "x_sjis": "cp932",
+    "iso_8859_8_i": "iso8859_8",
+    "iso_8859_8_e": "iso8859_8",
+    "windows_874": "cp874",
+    "x_mac_roman": "mac_roman",
+    "unicode_1_1_utf_8": "utf_8",
+    "x_unicode_2_0_utf_8": "utf_8",
+    "ascii": "utf_8",  # of which it is a part; 8-bit text that says so is in UTF-8 more often than not
 }
 _name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,63}").fullmatch
 
@@ -44,20 +48,17 @@ _name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,63}").fullmatch
 def codec_for(charset: str) -> str | None:
     """Return the name of Python's codec for a charset; None if it is unknown. No charset and us-ascii are UTF-8."""
     charset = charset.strip().lower()
-    codec = _BETTER.get(charset, charset)
-    if codec == "utf-8":
-        return codec
-    if not _name(codec):
+    if charset in ("utf-8", "us-ascii", ""):  # most are
+        return "utf-8"
+    if not _name(charset):
         return None
-    try:
-        name = codecs.lookup(codec).name
-        b"a".decode(codec, "replace")  # refuses what is not from octets to text: rot13, hex, zlib
-    except (LookupError, ValueError):
-        return None
-    return None if name in _NOT_CHARSETS else name
+    name = normalize_encoding(charset).replace(".", "_")
+    module = aliases.get(name, name)
+    module = _BETTER.get(module, module)
+    return codecs.lookup(module).name if module in _CODECS else None
 
 
-def decode(data: bytes, charset: str) -> str:
+def decode(data: bytes | bytearray, charset: str) -> str:
     """Return the text, with U+FFFD where `data` is not of the charset; by UTF-8 if the charset is unknown."""
     codec = codec_for(charset) or "utf-8"
     return data.decode(codec, "replace")

@@ -6,14 +6,13 @@ look (addresses, encoded words) is worked out when asked for.
 
 import re
 from dataclasses import dataclass, field
-from email.errors import HeaderParseError
-from email.header import decode_header, make_header
 from typing import Final, NoReturn
 
 from moxlib.message.addresses import split_addresses
 from moxlib.message.envelope import AddressFields, Envelope
 from moxlib.message.errors import InvalidMessage
 from moxlib.message.lines import find_bare
+from moxlib.message.words import decode_words, printable
 
 __all__ = ["MAX_HEADER", "MAX_SUBJECT", "HeaderFacts", "check_header_value", "inspect_header"]
 
@@ -71,7 +70,7 @@ class HeaderFacts:
     @property
     def subject(self) -> str:
         """The subject with encoded words decoded and controls made spaces, at most 998 characters; empty if none."""
-        return _decoded(self.raw_subject)
+        return printable(decode_words(self.raw_subject))[:MAX_SUBJECT]
 
     @property
     def from_addresses(self) -> tuple[str, ...]:
@@ -196,18 +195,6 @@ def _text(value: bytes) -> str:
 
 def _unfolded(value: bytes) -> str:
     return _fold.sub(" ", value.decode("utf-8", "replace")).strip(" \t")
-
-
-def _decoded(raw: str) -> str:
-    """Decode encoded words (RFC 2047) for people to read; what cannot be decoded is shown as it is."""
-    text = raw
-    if "=?" in raw:
-        try:
-            text = str(make_header(decode_header(raw)))
-        except (HeaderParseError, ValueError, LookupError):
-            text = raw
-        text = text.encode("utf-8", "replace").decode()  # some charsets yield surrogates, which no database takes
-    return _controls.sub(" ", text)[:MAX_SUBJECT]
 
 
 def check_header_value(name: str, value: str) -> None:

@@ -18,7 +18,7 @@ class Limits:
         max_parts: children that a multipart has, and parts that `walk` and `structure` come to; the last child has the
             rest. As Dovecot.
         max_message: octets of an embedded message that has a transfer encoding, which is decoded in memory; it ends
-            there. More than most servers accept.
+            there. More than most servers accept. Within each other, three such are decoded, and a fourth is not.
 
     Raises:
         InputError: a limit is below one.

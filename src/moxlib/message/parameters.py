@@ -113,7 +113,7 @@ def _decoded(sections: list[tuple[str, bool]]) -> str:
     """Decode (text, is percent-encoded) sections; the first, if it is, begins with charset'language' (RFC 2231 4)."""
     charset = ""
     pieces: list[str] = []
-    octets = b""  # of encoded sections in a row: a character may be split between them
+    octets = bytearray()  # of encoded sections in a row: a character may be split between them
     for index, (text, encoded) in enumerate(sections):
         if index == 0 and encoded and text.count("'") > 1:
             charset, _, text = text.split("'", 2)  # noqa: PLW2901 - the rest of the section
@@ -121,6 +121,6 @@ def _decoded(sections: list[tuple[str, bool]]) -> str:
             octets += unquote_to_bytes(text)
         else:
             pieces += (decode(octets, charset), text)
-            octets = b""
+            octets = bytearray()
     pieces.append(decode(octets, charset))
     return "".join(pieces)

@@ -15,7 +15,7 @@ from moxlib.message.heading import HeaderEnvelope, read_envelope, read_reference
 from moxlib.message.limits import Limits
 from moxlib.message.parameters import first_token, parse_parameters
 from moxlib.message.parts import Parts
-from moxlib.message.source import Source, SupportsReadAt, chunks_of, open_source
+from moxlib.message.source import BytesSource, Source, SupportsReadAt, chunks_of, open_source
 from moxlib.message.transfer import decode_chunks
 from moxlib.message.words import decode_words, printable
 
@@ -23,6 +23,7 @@ __all__ = ["Part", "read_message"]
 
 DEFAULT_LIMITS: Final = Limits()
 HEAD: Final = 8 * 1024  # octets in which a header is looked for first; few have more
+MAX_DECODINGS: Final = 3  # one within the other: each is in memory, and RFC 2046 5.2.1 has none
 TEXT_PLAIN: Final = "text/plain"
 MESSAGE_TYPES: Final = frozenset(("message/rfc822", "message/global", "message/news"))  # RFC 2046 5.2.1, 6532 3.7, 5537
 _UNKNOWN_TYPE: Final = "application/octet-stream"
@@ -252,12 +253,17 @@ class Part:
 
     @property
     def message(self) -> "Part | None":
-        """The message in a message/rfc822, message/global or message/news; None for another type, or too deep."""
+        """The message in a message/rfc822, message/global or message/news; None for another type, or too deep.
+
+        Too deep is also what has a transfer encoding in a message that came out of three of them already.
+        """
         if self._message is None and self.media_type in MESSAGE_TYPES and self.depth < self.limits.max_depth:
             source, start, end = self._source, self.body_start, self.end
             if self.transfer_encoding in ("base64", "quoted-printable"):  # allowed for message/global (RFC 6532 3.5)
+                if source.decodings == MAX_DECODINGS:
+                    return None
                 decoded = b"".join(_up_to(self.limits.max_message, self.chunks()))
-                source, start, end = open_source(decoded, None), 0, len(decoded)
+                source, start, end = BytesSource(decoded, source.decodings + 1), 0, len(decoded)
             self._message = Part(source, start, end, limits=self.limits, depth=self.depth + 1)
         return self._message
 

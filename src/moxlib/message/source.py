@@ -18,9 +18,15 @@ BLOCK: Final = 32 * 1024  # octets of a file at a time: most headers, and many s
 
 
 class Source(Protocol):
-    """Octets by position. Offsets are from 0; what lies beyond the end is left out of what is returned."""
+    """Octets by position. Offsets are from 0; what lies beyond the end is left out of what is returned.
+
+    Attributes:
+        size: octets.
+        decodings: transfer encodings that they came out of, one within the other.
+    """
 
     size: int
+    decodings: int
 
     def read(self, start: int, end: int, /) -> bytes:
         """Return the octets from `start` to before `end`."""
@@ -34,10 +40,11 @@ class Source(Protocol):
 class BytesSource:
     """A message in memory."""
 
-    __slots__ = ("_data", "find", "size")
+    __slots__ = ("_data", "decodings", "find", "size")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, decodings: int = 0) -> None:
         self._data = data
+        self.decodings: int = decodings
         self.size: int = len(data)
         self.find: Callable[[bytes, int, int], int] = data.find
 
@@ -49,12 +56,13 @@ class BytesSource:
 class FileSource:
     """A message in a file, of which at most the last block read is kept in memory."""
 
-    __slots__ = ("_block", "_block_start", "_read_at", "size")
+    __slots__ = ("_block", "_block_start", "_read_at", "decodings", "size")
 
     def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
         self._read_at = read_at
         self._block = b""
         self._block_start = 0
+        self.decodings: int = 0
         self.size: int = size
 
     def read(self, start: int, end: int, /) -> bytes:

@@ -28,7 +28,7 @@ def decode_words(text: str) -> str:
     if "=?" not in text:
         return text
     pieces: list[str] = []
-    octets, codec = b"", ""  # of the words since the last other text
+    octets, codec = bytearray(), ""  # of the words since the last other text
     position = 0
     for match in _word.finditer(text):
         new_codec = codec_for(match[1])
@@ -38,7 +38,7 @@ def decode_words(text: str) -> str:
         follows = bool(codec) and _blank(between) is not None
         if not (follows and codec == new_codec):
             pieces += (octets.decode(codec or "utf-8", "replace"), "" if follows else between)
-            octets = b""
+            octets = bytearray()
         codec = new_codec
         octets += _octets(match[2], match[3])
         position = match.end()

@@ -376,15 +376,17 @@ def test_number_of_parts_is_bounded() -> None:
 
 def test_number_of_parts_of_a_tree_is_bounded() -> None:
     inner = b"Content-Type: multipart/mixed; boundary=c\r\n\r\n" + b"--c\r\nContent-Type: a/b\r\n\r\n\r\n" * 9
-    part = mixed((b"--b\r\n" + inner) * 9 + b"--b\r\n\r\ntext")
+    part = mixed((b"--b\r\n" + inner) * 9 + b"--b\r\n" + inner + b"--c\r\n\r\ntext")
     limited = read_message(part.header + part.raw_body(), limits=Limits(max_parts=20))
-    assert sum(1 for _ in part.walk()) == 92
+    assert sum(1 for _ in part.walk()) == 102
     assert sum(1 for _ in limited.walk()) == 20
 
     def count(found: object) -> int:
         return 1 + sum(count(child) for child in getattr(found, "parts", ()))
 
-    assert count(structure(part)) == 92
+    assert not readable(limited).found
+    assert readable(part).found
+    assert count(structure(part)) == 102
     assert count(structure(limited)) == 20
 
 
@@ -393,6 +395,18 @@ def test_embedded_message_in_base64_is_bounded() -> None:
     part = read_message(encoded, limits=Limits(max_message=10))
     assert part.message is not None
     assert (part.message.get("a"), part.message.raw_body()) == ("b", b"xA")
+
+
+def test_encoded_messages_within_each_other_are_bounded() -> None:
+    """Each is in memory once more, and quoted-printable takes no more room than what it stands for."""
+    head = b"Content-Type: message/global\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    parts = list(read_message(head * 50 + b"\r\ndeep").walk(messages=True))
+    assert len(parts) == 4
+    assert parts[-1].message is None
+    assert parts[-1].raw_body() == head * 46 + b"\r\ndeep"
+    plain = b"Content-Type: message/global\r\n\r\n"
+    assert len(list(read_message((head + plain) * 3 + b"\r\ndeep").walk(messages=True))) == 7
+    assert len(list(read_message((head + plain) * 4 + b"\r\ndeep").walk(messages=True))) == 7
 
 
 @pytest.mark.parametrize("limit", ["max_header", "max_depth", "max_parts", "max_message"])
@@ -420,6 +434,17 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "references": lambda n: b"References: " + b"<a " * n + b"\n\n",
     "delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n" * n,
     "almost delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--bb\n" * n,
+    "prefixes of a delimiter": lambda n: (
+        b"".join(b"Content-Type: multipart/mixed; boundary=%b\n\n--%b\n" % (b"x" * i, b"x" * i) for i in range(1, 100))
+        + (b"--" + b"x" * 100 + b"y\n") * (n // 104)
+    ),
+    "charsets": lambda n: (
+        (b"Subject: " + b"".join(b"=?x%d?q?a?= " % i for i in range(n // 8)))
+        + (b"\nContent-Type: a/b" + b"".join(b";a%d*=x%d''b" % (i, i) for i in range(n // 8)) + b"\n\n")
+    ),
+    "encoded messages": lambda n: (
+        b"Content-Type: message/global\nContent-Transfer-Encoding: quoted-printable\n\n" * 100 + b"\n" + b"x\n" * n
+    ),
     "trailing blanks": lambda n: b"Content-Transfer-Encoding: quoted-printable\n\n" + b" " * n + b"x" + b" \n" * n,
     "one line": lambda n: b"Content-Transfer-Encoding: quoted-printable\n\n" + b"= " * n,
     "padding": lambda n: b"Content-Transfer-Encoding: base64\n\n" + b"A=" * n,

@@ -115,8 +115,10 @@ def test_invalid_utf8_does_not_pass_for_an_address() -> None:
     [
         (b"=?utf-8?q?a=0D=0ABcc=3A_x?=", "a Bcc: x"),
         (b"=?no-such-charset?q?a?=", "=?no-such-charset?q?a?="),
-        (b"=?utf-8?b?w?=", "=?utf-8?b?w?="),
-        (b"=?utf-7?q?+2AA-?=", "?"),
+        (b"=?utf-8?b?w?=", ""),
+        (b"=?utf-8?q?=C3?= =?utf-8?q?=A9?= x", "é x"),
+        (b"=?utf-7?q?+2AA-?=", "=?utf-7?q?+2AA-?="),
+        (b"=?utf-16?b?ANg=?=", "\ufffd"),
         (b"x" * 2000, "x" * 998),
         (b"\ta\tb ", "a b"),
         (b"", ""),
@@ -124,6 +126,12 @@ def test_invalid_utf8_does_not_pass_for_an_address() -> None:
 )
 def test_subjects_are_fit_to_show(raw: bytes, subject: str) -> None:
     assert inspect_header(b"Subject:" + raw + b"\r\n\r\n").subject == subject
+
+
+def test_time_of_a_subject_grows_with_its_length_alone() -> None:
+    """A megabyte; what takes the square of that does not end."""
+    for piece in (b"=?utf-8?q?", b"=?utf-8?q?a?= ", b"=?a?b?"):
+        inspect_header(b"Subject: " + piece * (1_000_000 // len(piece)) + b"\r\n\r\n").subject.encode()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """The values of fields: parameters, encoded words, dates, addresses with names, references."""
 
+import encodings
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from moxlib.message import decode_words, parse_date, read_message, readable
 from moxlib.message.addresses import split_mailboxes
-from moxlib.message.charset import codec_for, decode, text_of
+from moxlib.message.charset import _CODECS, codec_for, decode, text_of
 from moxlib.message.parameters import parse_parameters
 
 
@@ -234,6 +235,26 @@ def test_charsets_by_name() -> None:
     ):
         assert codec_for(name) is None
     assert decode(b"\xe9", "iso-8859-1") == "é"
+
+
+@pytest.mark.parametrize("codec", sorted(_CODECS))
+def test_any_codec_gives_text(codec: str) -> None:
+    """Were there one that gives octets, or needs what another system has, decoding by it would raise."""
+    assert codec_for(codec)
+    assert isinstance(decode(b"\xffabc\0", codec), str)
+    assert isinstance(text_of([b"\xff", b"abc\0"], codec, 100), str)
+
+
+def test_names_of_charsets_are_not_kept() -> None:
+    """Python keeps each name of a codec that it was asked for, for as long as the process lives, also unknown ones."""
+    kept = encodings._cache
+    assert codec_for("iso-8859-1") == codec_for("ISO_8859-1") == codec_for("iso8859.1") == "iso8859-1"
+    before = len(kept)
+    for number in range(50):
+        assert codec_for(f"x-{number}") is None
+        assert codec_for(f"encodings.x{number}") is None
+        assert codec_for("iso" + "-" * (number + 1) + "8859_1") == "iso8859-1"
+    assert len(kept) == before
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 5, 7])
