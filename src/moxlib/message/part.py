@@ -15,7 +15,7 @@ from moxlib.message.heading import HeaderEnvelope, read_envelope, read_reference
 from moxlib.message.limits import Limits
 from moxlib.message.parameters import first_token, parse_parameters
 from moxlib.message.parts import Parts
-from moxlib.message.source import BytesSource, Source, SupportsReadAt, chunks_of, open_source
+from moxlib.message.source import Source, SupportsReadAt, chunks_of, in_memory, open_source
 from moxlib.message.transfer import decode_chunks
 from moxlib.message.words import decode_words, printable
 
@@ -263,7 +263,7 @@ class Part:
                 if source.decodings == MAX_DECODINGS:
                     return None
                 decoded = b"".join(_up_to(self.limits.max_message, self.chunks()))
-                source, start, end = BytesSource(decoded, source.decodings + 1), 0, len(decoded)
+                source, start, end = in_memory(decoded, source.decodings + 1), 0, len(decoded)
             self._message = Part(source, start, end, limits=self.limits, depth=self.depth + 1)
         return self._message
 

@@ -8,7 +8,7 @@ from moxlib.errors import InputError
 from moxlib.moxio.atreader import HasFileno, positional
 from moxlib.moxio.streams import ReaderAt
 
-__all__ = ["CHUNK", "BytesSource", "FileSource", "Source", "SupportsReadAt", "chunks_of", "open_source"]
+__all__ = ["CHUNK", "BytesSource", "FileSource", "Source", "SupportsReadAt", "chunks_of", "in_memory", "open_source"]
 
 SupportsReadAt: TypeAlias = ReaderAt | HasFileno | int
 """What has `read_at(size, offset)`, an open file, or a file descriptor."""
@@ -113,6 +113,12 @@ class FileSource:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def in_memory(data: bytes, decodings: int = 0) -> Source:
+    """Return a source of these octets, which came out of so many transfer encodings."""
+    # Its `find` is the octets' own, bound: a call less each time, and to some type checkers no method.
+    return cast("Source", BytesSource(data, decodings))
+
+
 def open_source(source: bytes | bytearray | memoryview | SupportsReadAt, size: int | None) -> Source:
     """Return the source for what `read_message` takes.
 
@@ -124,8 +130,7 @@ def open_source(source: bytes | bytearray | memoryview | SupportsReadAt, size: i
         raise InputError("the size of a message is negative")
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
-        # Its `find` is the octets' own, bound: a call less each time, and to some type checkers no method.
-        return cast("Source", BytesSource(data if size is None else data[:size]))
+        return in_memory(data if size is None else data[:size])
     read_at = positional(source)
     if size is None:
         size = _size_of(source, read_at)
