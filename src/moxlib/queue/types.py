@@ -94,6 +94,9 @@ class Delivered:
     trace: Trace = NO_TRACE
     dsn: bool | None = None
     """Whether it offers DSN, and so was told when its delivery is to be reported (RFC 3461 4.1); None: not known."""
+    final: bool = False
+    """It is where its recipient reads it, and not on its way there: whoever asked to hear of that does so from here,
+    unless the server offers DSN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ __all__ = ["match", "record"]
 
 def match(state: State, *, fromids: Sequence[str] = (), envid: str = "", message_id: str = "") -> Matches:
     """Return the messages that feedback may be about."""
-    known: list[Candidate] = [*state.messages.values(), *state.retired.values()]
+    known = _known(state)
     by_fromid = {state.fromids[fromid] for fromid in fromids if fromid in state.fromids}
     if found := [m for m in known if m.id in by_fromid]:
         return replace(_matches(found), by="fromid", alone=len(by_fromid) == 1)
@@ -35,6 +35,10 @@ def match(state: State, *, fromids: Sequence[str] = (), envid: str = "", message
     if message_id and (found := [m for m in known if m.message_id == message_id]):
         return replace(_matches(found), by="message-id", alone=_submitted(state, found) == 1)
     return Matches()
+
+
+def _known(state: State) -> list[Candidate]:
+    return [*state.messages.values(), *state.retired.values()]
 
 
 def _matches(found: Iterable[Candidate]) -> Matches:
@@ -58,6 +62,8 @@ def record(
 ) -> RecordedFeedback:
     """Add what a report says to the messages it is about."""
     found = match(state, fromids=report.fromids, envid=report.envid, message_id=report.message_id)
+    if any(m.message_id == report.report_id and not m.sender for m in _known(state)):
+        return RecordedFeedback()  # it was written here
     known: list[Candidate] = [*found.queued, *found.retired]
     candidates = [m for m in known if account in (None, m.account)]
     attribution = attribute(report, candidates, alone=found.alone)

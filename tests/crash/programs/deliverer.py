@@ -5,17 +5,19 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from tests.crash.programs.mail import Log, Settings, be_quiet, opened, say
 from tests.crash.programs.receiver import LogCaller
 
+from moxlib.dsn import parse_dsn
 from moxlib.queue import (
     AttemptResult,
     Deferred,
     Delivered,
     Delivery,
+    Failed,
     Message,
     NullObserver,
     Outcome,
@@ -23,6 +25,8 @@ from moxlib.queue import (
     SMTPTransport,
     Transport,
 )
+
+REFUSED = Failed(text="not from you", code=550, enhanced="5.7.1", command="RCPT TO")  # suppresses nobody
 
 
 class Peer:
@@ -67,6 +71,27 @@ class Peer:
                 pid=os.getpid(),
             )
             outcomes.append(Delivered(text="taken"))
+        return outcomes
+
+
+class RefusingPeer:
+    """A peer that refuses all mail, and takes what tells its senders so: who is told of what, the log says."""
+
+    def __init__(self, settings: Settings, reached: Callable[[str], None] = lambda _: None) -> None:
+        self._log = Log(settings.log)
+        self._reached = reached
+
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        self._reached("before the peer is asked")
+        if delivery.sender:
+            outcomes: Sequence[Outcome] = [REFUSED] * len(delivery.messages)
+        else:
+            content = b"".join([chunk async for chunk in delivery.content.chunks()])
+            [told] = parse_dsn(content).recipients
+            for message in delivery.messages:
+                self._log.write(told=message.recipient, by=message.id, about=int(told.final_log_id))
+            outcomes = [Delivered(text="taken")] * len(delivery.messages)
+        self._reached("after the peer answered")
         return outcomes
 
 

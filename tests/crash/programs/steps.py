@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 import psycopg
-from tests.crash.programs.deliverer import Peer
+from tests.crash.programs.deliverer import Peer, RefusingPeer
 from tests.crash.programs.mail import LARGE, SENDER, Settings, be_quiet, make_mail, say
 from tests.crash.programs.receiver import LogCaller
 
@@ -146,7 +146,9 @@ async def scenario(settings: Settings, run: int) -> None:
     steps = Steps(run)
     steps.watch()
     caller = LogCaller(settings, steps.reached)
-    async with settings.open(transports={"peer": Watched(settings, steps)}, webhook_caller=caller) as queue:
+    refuses = settings.name == "refused"
+    peer = RefusingPeer(settings, steps.reached) if refuses else Watched(settings, steps)
+    async with settings.open(transports={"peer": peer}, webhook_caller=caller) as queue:
         await submit(queue, settings, run, "before", 100)
         if settings.name == "webhooks":
             steps.on = True
@@ -155,7 +157,7 @@ async def scenario(settings: Settings, run: int) -> None:
                 while await queue.count_messages():
                     await queue.retry_now(MessageFilter())
                     await worker.wait_idle()
-        elif settings.name == "deliver":
+        elif settings.name in ("deliver", "refused"):
             await submit(queue, settings, run, "large", 2 * LARGE)
             steps.on = True
             async with queue.worker() as worker:

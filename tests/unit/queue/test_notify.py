@@ -176,20 +176,34 @@ async def test_an_attempt_of_which_nobody_knows_the_end_is_told_as_expired(depot
     assert dsn.recipients[0].status == EnhancedCode(5, 4, 7)
 
 
-@pytest.mark.parametrize(("offers", "told"), [(False, 1), (True, 0), (None, 0)])
-async def test_a_relay_that_reports_nothing_is_told_of(depot: Depot, offers: bool | None, told: int) -> None:
-    outcome = Delivered(text="queued as 7", code=250, peer="mx.one.example", dsn=offers)
-    await _fail(depot, outcome, dsn=DSNRequest(notify=(Notify.SUCCESS,)))
+@pytest.mark.parametrize(
+    ("offers", "final", "told"),
+    [
+        (False, False, [Action.RELAYED]),
+        (True, False, []),
+        (None, False, []),
+        (False, True, [Action.DELIVERED]),
+        (None, True, [Action.DELIVERED]),
+        (True, True, []),
+    ],
+)
+async def test_a_success_that_no_server_reports_is_told_to_whoever_asked(
+    depot: Depot, offers: bool | None, final: bool, told: list[Action]
+) -> None:
+    outcome = Delivered(text="queued as 7", code=250, peer="mx.one.example", dsn=offers, final=final)
+    await _fail(depot, outcome, dsn=DSNRequest(notify=(Notify.SUCCESS,), ret="FULL"))
 
     dsns = _dsns(depot)
-    assert len(dsns) == told
+    assert [dsn.recipients[0].action for dsn in dsns] == told
     for dsn in dsns:
-        [status] = dsn.recipients
-        assert (status.action, str(status.status)) == (Action.RELAYED, "2.0.0")
+        assert str(dsn.recipients[0].status) == "2.0.0"
+        assert dsn.returned is not None
+        assert not dsn.returned.whole, "of what did not fail, the header"
+        assert "What was tried" not in dsn.text
 
 
 async def test_no_delivery_is_told_unasked(depot: Depot) -> None:
-    await _fail(depot, Delivered(dsn=False))
+    await _fail(depot, Delivered(dsn=False, final=True))
 
     assert _notes(depot) == []
 
@@ -261,10 +275,13 @@ async def test_utf8_comes_back_in_7_bits_unless_the_message_needed_more(depot: D
 
 
 async def test_required_tls_is_required_of_the_answer(depot: Depot) -> None:
-    await _fail(depot, require_tls=RequireTLS.YES)
+    await _fail(depot, require_tls=RequireTLS.YES, dsn=DSNRequest(ret="FULL"))
 
-    [(message, _)] = _notes(depot)
+    [(message, content)] = _notes(depot)
+    returned = parse_dsn(content).returned
     assert message.require_tls is RequireTLS.YES
+    assert returned is not None
+    assert not returned.whole, "RFC 8689 5: as if RET=HDRS"
 
 
 async def test_what_is_suppressed_is_told(depot: Depot) -> None:
@@ -298,7 +315,19 @@ async def test_giving_up_on_many_goes_by_the_batch(depot: Depot, monkeypatch: py
     async with depot.queue(dsn=TOLD) as queue:
         await queue.submit(MAIL, recipients=[f"u{n}@one.example" for n in range(10)])
         assert await queue.fail(MessageFilter(recipient="one.example")) == 10
-        assert await queue.count_messages() == 10, "what tells of them, which is not given up with them"
+        assert await queue.count_messages() == 10, "what tells of them"
+
+
+async def test_what_tells_is_not_given_up_with_what_it_tells_of(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moxlib.queue.notify.operators.BATCH", 3)
+    async with depot.queue(dsn=TOLD) as queue:
+        await queue.submit(MAIL, recipients=[f"u{n}@one.example" for n in range(7)])
+        assert await queue.fail(MessageFilter()) == 7
+        assert {message.sender for message in (await queue.list_messages()).items} == {""}
+        assert await queue.count_messages() == 7
+        assert await queue.fail(MessageFilter()) == 7, "as whatever else is queued"
+        assert await queue.count_messages() == 0
+        assert await queue.fail(MessageFilter()) == 0
 
 
 async def test_what_an_operator_dropped_meanwhile_is_not_told(depot: Depot) -> None:

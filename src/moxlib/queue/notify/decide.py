@@ -15,7 +15,12 @@ from moxlib.queue.types import AttemptResult, EventType, Message
 __all__ = ["Notice", "notice_of", "operator_notice"]
 
 # What NOTIFY has to name for it; where there is no NOTIFY, failures and delays are told (RFC 3461 4.1).
-_ASKED: Final = {Action.FAILED: Notify.FAILURE, Action.DELAYED: Notify.DELAY, Action.RELAYED: Notify.SUCCESS}
+_ASKED: Final = {
+    Action.FAILED: Notify.FAILURE,
+    Action.DELAYED: Notify.DELAY,
+    Action.RELAYED: Notify.SUCCESS,
+    Action.DELIVERED: Notify.SUCCESS,
+}
 _BY_DEFAULT: Final = frozenset((Action.FAILED, Action.DELAYED))
 
 
@@ -41,8 +46,8 @@ def notice_of(settlement: Settlement, config: QueueConfig) -> Notice | None:
     match settlement:
         case Retire(event=EventType.FAILED | EventType.SUPPRESSED, message=message):
             return _wanted(Notice(action=Action.FAILED, message=message, results=_results(settlement)), config)
-        case Retire(event=EventType.DELIVERED, message=message, relayed=True) if message.notify:
-            return _wanted(Notice(action=Action.RELAYED, message=message, results=_results(settlement)), config)
+        case Retire(event=EventType.DELIVERED, message=message, success=Action() as action) if message.notify:
+            return _wanted(Notice(action=action, message=message, results=_results(settlement)), config)
         case Retry(delayed=True, hold=False):
             return _delayed(settlement, config)
         case _:

@@ -17,7 +17,7 @@ from moxlib.queue.notify.decide import Notice, notice_of
 from moxlib.queue.notify.report import head_of, notification
 from moxlib.queue.storage.base import Claim, Retire, Retry, Settlement, Storage
 from moxlib.queue.storage.content import MessageContent
-from moxlib.queue.types import Message, NewSubmission, StoredContent
+from moxlib.queue.types import Message, NewSubmission, RequireTLS, StoredContent
 
 __all__ = ["NOTHING_RETURNED", "Notifier", "ReturnedBy"]
 
@@ -106,5 +106,7 @@ class Notifier:
 
 
 def _key(notice: Notice) -> tuple[int, bool]:
-    # Only of what failed is more returned than the header (RFC 3461 4.3).
-    return notice.message.base_id, notice.message.ret == "FULL" and notice.action is Action.FAILED
+    # Only of what failed is more returned than the header (RFC 3461 4.3), and of what requires TLS, never (RFC 8689 5).
+    message = notice.message
+    whole = message.ret == "FULL" and notice.action is Action.FAILED and message.require_tls is not RequireTLS.YES
+    return message.base_id, whole

@@ -26,7 +26,7 @@ from moxlib.queue.types import (
     ResultKind,
     StoredContent,
 )
-from moxlib.smtp import EnhancedCode, parse_address, parse_path
+from moxlib.smtp import Address, EnhancedCode, parse_path
 
 __all__ = ["POSTMASTER", "head_of", "is_report", "notification"]
 
@@ -83,9 +83,9 @@ def head_of(content: bytes, limit: int) -> bytes:
 
 def _sender(message: Message, config: QueueConfig) -> str:
     """Return the address to tell: the sender's, without a fromid, as mail to that is taken for feedback."""
-    if not message.fromid or "[" in message.sender:
+    address = parse_path(message.sender).address
+    if not message.fromid or not isinstance(address, Address):
         return message.sender
-    address = parse_address(message.sender)
     return str(plain(address, message.fromid, config.fromids_for(message.account).separators_for(address)))
 
 
@@ -130,7 +130,7 @@ def _status(notice: Notice) -> RecipientStatus:
 def _code(notice: Notice) -> EnhancedCode:
     """Return the status of the last attempt, else what is known beside it (RFC 3463)."""
     result = notice.result
-    if notice.action is Action.RELAYED:
+    if notice.action in (Action.RELAYED, Action.DELIVERED):
         return EnhancedCode(2, 0, 0)
     if _enhanced(result.enhanced) and not result.enhanced.startswith("2"):
         return EnhancedCode.parse(result.enhanced)
@@ -176,7 +176,7 @@ def _submission(
 ) -> NewSubmission:
     message = notice.message
     path = parse_path(to)
-    domain = path.host.text(utf8=False)
+    domain = str(path.host)
     # Their failures say nothing of how the account's mail is received: they count for no suppression.
     recipient = NewRecipient(address=str(path), domain=domain, destination=domain)
     return NewSubmission(

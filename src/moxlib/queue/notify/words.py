@@ -21,7 +21,9 @@ _SUBJECT: Final = {
     Action.FAILED: "Not delivered",
     Action.DELAYED: "Delayed, still trying",
     Action.RELAYED: "Handed on",
+    Action.DELIVERED: "Delivered",
 }
+_SUCCESS: Final = frozenset((Action.RELAYED, Action.DELIVERED))
 
 
 def subject(notice: Notice) -> str:
@@ -35,7 +37,7 @@ def text(notice: Notice, hostname: str) -> str:
     message = notice.message
     paragraphs = [f"This is the mail system at {hostname}.", *_what(notice)]
     attempts = [result for result in notice.results if result.attempt > 0]
-    if attempts and notice.action is not Action.RELAYED:
+    if attempts and notice.action not in _SUCCESS:
         lines = "\n".join(_attempts(attempts))
         paragraphs.append(f"What was tried so far (times are in UTC):\n\n{lines}")
     facts = [("Subject", shown(message.subject, MAX_SUBJECT)), ("Message-ID", shown(message.message_id, MAX_SUBJECT))]
@@ -50,6 +52,9 @@ def _what(notice: Notice) -> Iterator[str]:
     if notice.action is Action.RELAYED:
         by = f" by {shown(result.peer, MAX_NAME)}" if result.peer else ""
         yield f"Your message to\n\n  {recipient}\n\nwas taken{by}, which does not report whether it delivers it."
+        return
+    if notice.action is Action.DELIVERED:
+        yield f"Your message to\n\n  {recipient}\n\nwas delivered."
         return
     if notice.action is Action.DELAYED:
         yield f"Your message to\n\n  {recipient}\n\ncould not be delivered yet. {_why(result)}"

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
+from moxlib.dsn import Action
 from moxlib.mtasts import PolicyCache
 from moxlib.queue.feedback import MatchedBy, ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
@@ -191,8 +192,9 @@ class Retire:
     """Where the event is to be sent, in the same transaction."""
     forget_at: datetime | None = None
     """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
-    relayed: bool = False
-    """Delivered to a server that reports no deliveries: whoever asked for reports gets one from here."""
+    success: Action | None = None
+    """What whoever asked to hear of a delivery is told from here: relayed, to a server that reports none, or delivered;
+    None: nothing."""
     notification: NewSubmission | None = None
     """What tells the sender: queued with it, and only if it is settled."""
 

@@ -51,13 +51,25 @@ _LACKING = {
 
 
 def outcome_of(
-    result: RecipientResult, peer: str, trace: Trace = NO_TRACE, *, offers_dsn: bool | None = None
+    result: RecipientResult,
+    peer: str,
+    trace: Trace = NO_TRACE,
+    *,
+    offers_dsn: bool | None = None,
+    final: bool = False,
 ) -> Outcome:
-    """Return what a recipient's result means."""
+    """Return what a recipient's result means; `final`: what the server accepts, it has delivered."""
     match result:
         case Accepted(code=code, enhanced=enhanced):
-            text = _text(result)
-            return Delivered(code=code, enhanced=enhanced, text=text, peer=peer, trace=trace, dsn=offers_dsn)
+            return Delivered(
+                code=code,
+                enhanced=enhanced,
+                text=_text(result),
+                peer=peer,
+                trace=trace,
+                dsn=offers_dsn,
+                final=final,
+            )
         case Unknown():
             return UnknownOutcome(text=str(result.error), peer=peer, trace=trace)
         case Refused():

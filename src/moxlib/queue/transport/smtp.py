@@ -164,7 +164,7 @@ class SMTPTransport:
         if delivery.require_tls is RequireTLS.YES and not self._verifies():
             text = f"the message requires TLS, and the transport to {self.host} does not verify it"
             return [Failed(code=554, enhanced="5.7.30", text=text, peer=self.host)] * count
-        transactions = Transactions(delivery, range(count), chunking=self._site.chunking)
+        transactions = Transactions(delivery, range(count), chunking=self._site.chunking, final=self.LMTP)
         outcomes = transactions.outcomes
         try:
             if self._site.paces_messages:

@@ -28,6 +28,7 @@ class Transactions:
         waiting: the recipients, by index, that have no outcome yet.
         insist_8bit: fail a message with bytes over 127 where the server does not offer 8BITMIME.
         chunking: BDAT may be used where it is offered; false once a server offered it and did not know it.
+        final: what the server accepts, it has delivered.
         outcomes: by the recipient's index.
         closing: the server said 421, or ended the connection in the midst of a transaction.
     """
@@ -36,6 +37,7 @@ class Transactions:
     waiting: Sequence[int]
     insist_8bit: bool = True
     chunking: bool = True
+    final: bool = False
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     closing: bool = False
     _taken: int = 0
@@ -75,7 +77,8 @@ class Transactions:
                 if isinstance(recipient, Refused) and recipient.further_transaction and (result.usable or spent):
                     again.append(index)
                 else:
-                    self.outcomes[index] = outcome_of(recipient, peer, trace, offers_dsn=connection.extensions.dsn)
+                    offers_dsn = connection.extensions.dsn
+                    self.outcomes[index] = outcome_of(recipient, peer, trace, offers_dsn=offers_dsn, final=self.final)
             self.waiting = [*again, *self.waiting[len(now) :]]
             if not result.usable:
                 self.closing = not spent

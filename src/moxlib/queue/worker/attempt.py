@@ -34,6 +34,7 @@ _FIELDS: tuple[tuple[str, type | UnionType], ...] = (
     ("trace", Trace),
     ("retry_after", timedelta | None),
     ("dsn", bool | None),
+    ("final", bool),
 )
 MAX_CODE = 999  # three digits (RFC 5321 4.2.1)
 

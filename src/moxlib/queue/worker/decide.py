@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from moxlib.dsn import Action
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.reply_class import Classifier, ReplyClass
@@ -70,11 +71,20 @@ def settlement(
         tls=_storable(outcome.trace.tls),
     )
     if isinstance(outcome, Delivered):
-        return _retire(message, result, EventType.DELIVERED, config, now, relayed=outcome.dsn is False)
+        return _retire(message, result, EventType.DELIVERED, config, now, success=_success(outcome))
     if kind is ResultKind.FAILED:
         return _retire(message, result, EventType.FAILED, config, now)
     hold = kind is ResultKind.UNKNOWN and config.on_unknown == "hold"
     return _retry(message, result, config=config, now=now, jitter=jitter, wait=wait, hold=hold)
+
+
+def _success(outcome: Delivered) -> Action | None:
+    """Return what is told of a delivery to whoever asked: RFC 3461 5.2.2 and 5.2.3; None where the server tells it."""
+    if outcome.dsn:
+        return None
+    if outcome.final:
+        return Action.DELIVERED
+    return Action.RELAYED if outcome.dsn is False else None
 
 
 def _class(outcome: Outcome, classifier: Classifier) -> ReplyClass | None:
@@ -177,7 +187,7 @@ def _retire(
     config: QueueConfig,
     now: datetime,
     *,
-    relayed: bool = False,
+    success: Action | None = None,
 ) -> Settlement:
     account = message.account
     return Retire(
@@ -187,6 +197,6 @@ def _retire(
         keep_until=now + config.retention(account),
         forget_at=now + config.keep_feedback,
         policy=config.suppression_for(account),
-        relayed=relayed,
+        success=success,
         hook=config.hook_plan(account, event),
     )

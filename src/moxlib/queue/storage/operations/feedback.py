@@ -42,6 +42,8 @@ BY_FROMID = "SELECT message FROM moxlib_fromid WHERE fromid IN ({fromids})"
 BY_ENVID = "SELECT id, recipients FROM moxlib_submission WHERE envid = ? AND envid <> '' ORDER BY id LIMIT ?"
 BY_MESSAGE_ID = """SELECT id, recipients FROM moxlib_submission WHERE message_id = ? AND message_id <> ''
     ORDER BY id LIMIT ?"""
+# Without an index of its own: by that of BY_MESSAGE_ID.
+OWN = "SELECT 1 FROM moxlib_submission WHERE message_id = ? AND message_id <> '' AND sender = '' LIMIT 1"
 QUEUED = f"SELECT {MESSAGE_COLUMNS} FROM {MESSAGE_TABLES} WHERE m.id IN ({{ids}}) ORDER BY m.id"  # noqa: S608
 RETIRED = f"SELECT {RETIRED_COLUMNS} FROM {RETIRED_TABLES} WHERE m.id IN ({{ids}}) ORDER BY m.id"  # noqa: S608
 TOLD = "SELECT feedback FROM {table} WHERE id = ? /*pg FOR UPDATE */"
@@ -90,6 +92,8 @@ def record_feedback(
 ) -> RecordedFeedback:
     """Add what a report says to the messages it is about."""
     found = match_feedback(tx, fromids=report.fromids, envid=report.envid, message_id=report.message_id)
+    if found.by and tx.query(OWN, (report.report_id,)):
+        return RecordedFeedback()  # it was written here, about what is known here
     known: list[Candidate] = [*found.queued, *found.retired]
     candidates = [m for m in known if account is None or m.account == account]
     attribution = attribute(report, candidates, alone=found.alone)
