@@ -11,7 +11,6 @@ from tests.crash.programs.mail import Log
 from tests.crash.programs.receiver import LogCaller
 from tests.crash.programs.steps import place
 from tests.crash.stage import Line, Stage
-from tests.crash.test_crash_steps import check_order
 
 from moxlib.queue import Event, Queue
 from moxlib.queue.hooks import HookFilter, HookHistoryFilter
@@ -95,7 +94,8 @@ async def check_runs(stage: Stage, **changes: Any) -> None:
     child, settings = stage.run("steps", **changes), replace(stage.settings, **changes)
     runs = child.lines[-1]["run"] + 1
     made = [line["step"] for line in child.lines if line["run"] == runs - 1 and "step" in line]
-    check_order(made, STEPS)
+    # Not in order: what a webhook's call and the next attempt do goes on side by side.
+    assert set(STEPS) <= set(made), made
     for run in range(runs):
         here = Stage.of(place(settings, run))
         caller = LogCaller(here.settings)
