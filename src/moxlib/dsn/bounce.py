@@ -40,6 +40,7 @@ _reply = re.compile(
     r"|(?<![0-9.:])([45][0-9]{2})(?=[ :-]+[^0-9\s])"  # 550 no, 550: no
     r"|(?<![0-9.])#?([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.])"  # #5.1.1, (5.1.1)
 )
+_ACTIONS: Final = frozenset(Action)
 _delay = re.compile(r"\bdelayed\b|\bwill (?:be retried|retry|keep trying)\b|not yet been delivered", re.IGNORECASE)
 
 
@@ -49,7 +50,8 @@ class BouncedRecipient:
 
     Attributes:
         address: as `TypedAddress` has mail addresses.
-        action: failed, or delayed if the bounce says so.
+        action: failed, or delayed if the bounce says so. A success only where fields of a delivery status say it:
+            OpenSMTPD tells of all that it tells in a multipart/mixed.
         code: the reply code that is told; 0 if none is.
         enhanced: the enhanced code, likewise.
         text: the reason, in one line; empty if none is told.
@@ -185,12 +187,13 @@ def _of_fields(group: str) -> BouncedRecipient | None:
     address = fields.get("final-recipient", "") or fields.get("original-recipient", "")
     action = split_comments(fields.get("action", ""))[0].lower()
     status = fields.get("status", "")
-    delayed = action == "delayed" or (not action and status.strip().startswith("4"))
-    if action not in {"", "failed", "delayed"}:
+    if not action:
+        action = "delayed" if status.strip().startswith("4") else "failed"
+    if action not in _ACTIONS:
         return None
     reason = fields.get("diagnostic-code", "").partition(";")[2].strip()
     code, enhanced = _codes(reason or status)
-    return _recipient(split_comments(address)[0].rpartition(";")[2], reason, code, enhanced, delayed=delayed)
+    return _recipient(split_comments(address)[0].rpartition(";")[2], reason, code, enhanced, Action(action))
 
 
 def _by_style(text: str) -> _Recognised | None:
@@ -209,7 +212,7 @@ def _by_style(text: str) -> _Recognised | None:
 
 def _of_named(named: Named, *, delayed: bool) -> BouncedRecipient | None:
     code, enhanced = _codes(named.reason)
-    return _recipient(named.address, named.reason, code, enhanced, delayed=delayed)
+    return _recipient(named.address, named.reason, code, enhanced, Action.DELAYED if delayed else Action.FAILED)
 
 
 def _by_field(message: Part, text: str) -> _Recognised | None:
@@ -220,19 +223,18 @@ def _by_field(message: Part, text: str) -> _Recognised | None:
         at = text.find(spec)
         reason = " ".join(text[at + len(spec) : at + 1000].split()) if spec and at >= 0 else ""
         code, enhanced = _codes(reason)
-        found.append(_recipient(spec, reason if code or enhanced else "", code, enhanced, delayed=False))
+        found.append(_recipient(spec, reason if code or enhanced else "", code, enhanced, Action.FAILED))
     recipients = _each_once(found)
     return ("x-failed-recipients", recipients, "") if recipients else None
 
 
 def _recipient(
-    address: str, reason: str, code: int, enhanced: EnhancedCode | None, *, delayed: bool
+    address: str, reason: str, code: int, enhanced: EnhancedCode | None, action: Action
 ) -> BouncedRecipient | None:
     try:
         parsed = str(parse_path(address.strip(" \t<>")))
     except InvalidAddress:
         return None
-    action = Action.DELAYED if delayed else Action.FAILED
     return BouncedRecipient(address=parsed, action=action, code=code, enhanced=enhanced, text=reason)
 
 

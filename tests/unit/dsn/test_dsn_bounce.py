@@ -98,6 +98,52 @@ def test_recipients_are_bounded() -> None:
     assert len(bounce.recipients) == MAX_RECIPIENTS
 
 
+OPENSMTPD_DELIVERED = """\
+Subject: Delivery status notification: delivered
+From: Mailer Daemon <MAILER-DAEMON@mx.example>
+To: news@here.example
+Message-ID: <3040703a293b15ca@mx.example>
+MIME-Version: 1.0
+Content-Type: multipart/mixed;boundary="7367070068696493085/mx.example"
+
+This is a MIME-encapsulated message.
+
+--7367070068696493085/mx.example
+Content-Description: Notification
+Content-Type: text/plain; charset=us-ascii
+
+    Hi!
+
+    This is the MAILER-DAEMON, please DO NOT REPLY to this email.
+
+    Your message was successfully delivered to these recipients.
+
+ann@mx.example:\x20
+
+    Below is a copy of the original message:
+
+--7367070068696493085/mx.example
+Content-Description: Delivery Report
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example
+
+Final-Recipient: rfc822; ann@mx.example
+Action: delivered
+Status: 2.0.0
+
+--7367070068696493085/mx.example
+Content-Description: Message headers
+Content-Type: text/rfc822-headers
+
+From: news@here.example
+Subject: hello
+Message-ID: <17@here.example>
+
+--7367070068696493085/mx.example--
+"""
+
+
 @pytest.mark.parametrize(
     ("fields", "action"),
     [
@@ -114,14 +160,34 @@ def test_actions_of_a_malformed_status(fields: str, action: Action) -> None:
     assert [(one.address, one.action) for one in bounce.recipients] == [("jo@example.com", action)]
 
 
-def test_of_a_malformed_status_only_those_count_who_did_not_get_it() -> None:
+def test_a_malformed_status_may_tell_of_success_too() -> None:
     bounce = of_status(
         "Final-Recipient: rfc822; jo@example.com\nAction: delivered\nStatus: 2.0.0\n\n"
         "Final-Recipient: rfc822; ines@example.com\nAction: failed\n"
     )
     assert bounce is not None
-    assert [one.address for one in bounce.recipients] == ["ines@example.com"]
-    assert of_status("Final-Recipient: rfc822; jo@example.com\nAction: relayed\n") is None
+    assert [(one.address, one.action, one.code) for one in bounce.recipients] == [
+        ("jo@example.com", Action.DELIVERED, 200),
+        ("ines@example.com", Action.FAILED, 0),
+    ]
+    bounce = of_status("Final-Recipient: rfc822; jo@example.com\nAction: Relayed (to a host)\n")
+    assert bounce is not None
+    assert [one.action for one in bounce.recipients] == [Action.RELAYED]
+    assert of_status("Final-Recipient: rfc822; jo@example.com\nAction: eaten\n") is None
+
+
+def test_a_success_as_opensmtpd_tells_it_is_no_failure() -> None:
+    bounce = read_bounce(OPENSMTPD_DELIVERED.encode())
+    assert bounce is not None
+    [one] = bounce.recipients
+    assert (one.address, one.action, one.code, str(one.enhanced), one.text) == (
+        "ann@mx.example",
+        Action.DELIVERED,
+        200,
+        "2.0.0",
+        "",
+    )
+    assert bounce.returned_message_id == "<17@here.example>"
 
 
 def test_recipients_at_address_literals_which_mox_refuses() -> None:
