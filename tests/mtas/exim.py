@@ -46,7 +46,7 @@ cram:
 
 # A message is tried again, and its delay told, as soon as it can be.
 HOP_MAIN = """
-dsn_advertise_hosts = *
+dsn_advertise_hosts = {dsn}
 delay_warning = 1s
 """
 HOP_ROUTER = f"""
@@ -103,7 +103,7 @@ message_size_limit = {settings.max_size if settings.announce_size else 1 << 30}
 recipients_max = {settings.max_recipients}
 smtputf8_advertise_hosts = {"*" if settings.smtputf8 else ""}
 auth_advertise_hosts = {"*" if settings.users else ""}
-{HOP_MAIN if settings.next_hop else ""}
+{HOP_MAIN.format(dsn="" if settings.hide_dsn else "*") if settings.next_hop else ""}
 acl_smtp_rcpt = rcpt
 acl_smtp_data = data
 {TLS if settings.certificate else "tls_advertise_hosts ="}

@@ -17,6 +17,7 @@ LIST = "nobody@table.invalid\n"  # an empty table would stay one of keys and val
 
 HOP = "".join(
     (
+        "bounce warn-interval 1s\n",
         'action hop relay host "smtp://127.0.0.1:{port}"\n',
         *(f'match from any for domain "{domain}" action hop\n' for domain in RELAYED),
     )

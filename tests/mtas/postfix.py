@@ -56,7 +56,7 @@ class Postfix(MailServer):
             "message_size_limit": str(settings.max_size),
             "smtpd_recipient_limit": str(settings.max_recipients),
             "smtputf8_enable": "yes" if settings.smtputf8 else "no",
-            "smtpd_discard_ehlo_keywords": "" if settings.announce_size else "size",
+            "smtpd_discard_ehlo_keywords": self._hidden(),
         }
         if settings.certificate is not None:
             main["smtpd_tls_security_level"] = "may"
@@ -89,6 +89,10 @@ postlog unix-dgram n - n - 1 postlogd
             "/etc/postfix/master.cf": services,
             ANSWERS: "",
         }
+
+    def _hidden(self) -> str:
+        hidden = {"size": not self.settings.announce_size, "dsn": self.settings.hide_dsn}
+        return ", ".join(keyword for keyword, hide in hidden.items() if hide)
 
     def _command(self) -> Sequence[str]:
         return ("/usr/lib/postfix/sbin/master", "-d")

@@ -74,7 +74,9 @@ class Settings:
         announce_size: whether its SIZE says so. OpenSMTPD's always does.
         max_recipients: of a transaction.
         smtputf8: whether it takes international addresses, if it can at all: OpenSMTPD cannot.
-        next_hop: the port on loopback that mail for `RELAYED` goes on to, after it was accepted; 0: to none.
+        next_hop: the port on loopback that mail for `RELAYED` goes on to, after it was accepted; 0: to none. Delays are
+            told after a second then, and with it Exim offers DSN, which the others do anyway.
+        hide_dsn: whether DSN is not offered for all that. OpenSMTPD's always is.
         users: who can log in, with which password. Only to Exim.
     """
 
@@ -87,6 +89,7 @@ class Settings:
     max_recipients: int = 100
     smtputf8: bool = True
     next_hop: int = 0
+    hide_dsn: bool = False
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
