@@ -221,6 +221,15 @@ async def test_who_says_helo_asks_for_nothing() -> None:
         assert (await client.say(f"{FROM} ENVID=a")).startswith("501 ")
 
 
+async def test_nothing_is_left_of_what_was_asked_before_helo() -> None:
+    async with serving() as (queue, port), connected(port) as client:
+        assert (await client.say(f"{FROM} ENVID=a")).startswith("250 ")
+        await client.say("HELO client.example")
+        await client.send(MAIL, TO, sender=FROM)
+        [message] = await queued(queue)
+        assert message.envid == "token"
+
+
 @pytest.mark.parametrize(
     "command",
     [
