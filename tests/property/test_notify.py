@@ -1,6 +1,7 @@
 """Whatever a peer or a message says: what tells a sender of it has the fields of a notification, and no others."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
@@ -136,6 +137,8 @@ def test_it_has_the_fields_of_a_notification_and_no_others(
     success=st.sampled_from([None, Action.RELAYED, Action.DELIVERED]),
     tried=st.lists(results, min_size=1, max_size=9).map(tuple),
     late=st.booleans(),
+    hold=st.booleans(),
+    hours=st.sampled_from([0, 1, 2, 9]),
 )
 def test_what_nobody_asked_for_and_what_none_may_answer_is_told_never(
     sender: str,
@@ -145,12 +148,16 @@ def test_what_nobody_asked_for_and_what_none_may_answer_is_told_never(
     success: Action | None,
     tried: tuple[AttemptResult, ...],
     late: bool,
+    hold: bool,
+    hours: int,
 ) -> None:
     message = message_of(sender=sender, is_report=is_report_, notify=notify, results=tried[:-1], attempts=len(tried))
     asked = notify.split(",") if notify else ["FAILURE", "DELAY"]
     if late:
         again = NOON + timedelta(hours=1)
-        notice = notice_of(Retry(message=message, result=tried[-1], next_attempt=again, delayed=True), CONFIG)
+        last = replace(tried[-1], kind=ResultKind.DEFERRED, started=NOON + timedelta(hours=hours))
+        retry = Retry(message=message, result=last, next_attempt=again, delayed=True, hold=hold)
+        notice = notice_of(retry, CONFIG)
     else:
         settled = Retire(message=message, result=tried[-1], event=event, keep_until=NOON, success=success)
         notice = notice_of(settled, CONFIG)
@@ -161,3 +168,5 @@ def test_what_nobody_asked_for_and_what_none_may_answer_is_told_never(
     names = {Action.FAILED: "FAILURE", Action.DELAYED: "DELAY", Action.RELAYED: "SUCCESS", Action.DELIVERED: "SUCCESS"}
     assert names[notice.action] in asked
     assert event is not EventType.CANCELED or late
+    assert not (late and hold), "it waits for an operator, and not on its way"
+    assert not late or hours >= 2, "1h45m at least"

@@ -60,6 +60,8 @@ class IncomingMethods:
         event and its webhook; all of it in one transaction, and once, however often the same message is handed in. A
         message that is in the queue still goes on to be delivered.
 
+        What this queue wrote itself to tell a sender is mail, not feedback: what it says is known.
+
         Mail that is no feedback is only told to the incoming webhook of `account`, if there is one: each time that it
         is handed in. When this returns, all of it is durable.
 

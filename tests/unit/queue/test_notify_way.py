@@ -29,6 +29,7 @@ from moxlib.queue import (
 )
 
 TOLD = DSNConfig()
+LATE = 3  # attempts, an hour apart: the last one is late
 REFUSED = Failed(text="RCPT TO: no such user", code=550, enhanced="5.1.1", command="RCPT TO", peer="mx.one.example")
 LATER = Deferred(text="RCPT TO: try later", code=451, enhanced="4.2.1", command="RCPT TO", peer="mx.one.example")
 
@@ -105,6 +106,19 @@ async def test_what_waits_for_an_operator_is_not_told_of_until_it_is_given_up(de
         await queue.fail(MessageFilter())
         await depot.idle(queue)
         assert [delivery.sender for delivery in depot.sink.deliveries] == ["sender@here.example", ""]
+
+
+async def test_what_is_held_late_is_not_told_of_as_delayed(depot: Depot) -> None:
+    depot.sink.answer = lambda message: LATER if message.attempts < LATE else Unknown(text="lost")
+    async with depot.queue(dsn=TOLD, on_unknown="hold") as queue:
+        await depot.submit(queue)
+        for _ in range(LATE):
+            await depot.idle(queue)
+            await depot.clock.advance(timedelta(hours=1))
+        [held] = (await queue.list_messages()).items
+        assert (held.hold, held.attempts) == (True, LATE)
+
+    assert [delivery.sender for delivery in depot.sink.deliveries] == ["sender@here.example"] * LATE
 
 
 async def test_what_tells_is_tried_as_often_as_other_mail_and_then_gone(depot: Depot) -> None:
