@@ -273,7 +273,7 @@ CREATE INDEX moxlib_retired_base_address ON moxlib_retired USING btree (base_add
 
 CREATE INDEX moxlib_retired_forget_at ON moxlib_retired USING btree (forget_at);
 
-CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until) WHERE (hidden = 0);
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until) WHERE ((hidden = 0) AND (keep_until < forget_at));
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot USING btree (worker);
 

@@ -24,7 +24,7 @@ CREATE INDEX moxlib_retired_base_address ON moxlib_retired (base_address, finish
 
 CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
 
-CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0;
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0 AND keep_until < forget_at;
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 

@@ -42,6 +42,7 @@ class Wire(asyncio.BufferedProtocol):
         self._watchdog: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None  # waited for while writing is paused
         self._paused = False
+        self._flush_due = False
         self._hold: Exchange[object] | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -159,6 +160,10 @@ class Wire(asyncio.BufferedProtocol):
         else:
             await asyncio.sleep(0)  # A fast reader and a fast peer shall not keep the loop to themselves.
 
+    def _flush_now(self) -> None:
+        self._flush_due = False
+        self.flush()
+
     def flush(self) -> None:
         """Send what the session has to send, and let its deadline run."""
         transport = self._transport
@@ -253,8 +258,11 @@ class Wire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Give the session what came, and send what it answers."""
         session = self.session
-        if session.receive(bytes(self._view[:nbytes])):
-            self.flush()
+        if session.receive(bytes(self._view[:nbytes])) and not self._flush_due:
+            # Not yet: who is woken by these replies may go on here, and then a message and its successor's MAIL, RCPT
+            # and DATA leave in one write.
+            self._flush_due = True
+            self._loop.call_soon(self._flush_now)
         if session.failure is not None:
             self._close_now()
         elif self._hold is not None and self._hold.done:

@@ -92,7 +92,8 @@ class Gate:
             self._line.appendleft(waiter)  # the others wait for what it finds out
         else:
             self._line.append(waiter)
-        self._let_in()  # who waits already may do so for the probe alone
+        if self.window.is_dead:
+            self._let_in()  # who waits already may do so for the probe alone
         try:
             await waiter.turn
         except BaseException:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
-from types import UnionType
+from types import MappingProxyType, UnionType
 
 from moxlib._clock import Clock
 from moxlib.queue import routing
@@ -35,6 +35,13 @@ _FIELDS: tuple[tuple[str, type | UnionType], ...] = (
     ("retry_after", timedelta | None),
     ("dsn", bool | None),
     ("final", bool),
+)
+# Which of them each has.
+_FIELDS_OF: Mapping[type, tuple[tuple[str, type | UnionType], ...]] = MappingProxyType(
+    {
+        class_: tuple([(name, wanted) for name, wanted in _FIELDS if name in class_.__dataclass_fields__])
+        for class_ in (Delivered, Deferred, Failed, Unknown)
+    }
 )
 MAX_CODE = 999  # three digits (RFC 5321 4.2.1)
 
@@ -242,10 +249,13 @@ def _checked(outcomes: object, delivery: Delivery) -> Sequence[Outcome]:
 
 
 def _checked_one(outcome: object, name: str) -> Outcome:
-    if not isinstance(outcome, Delivered | Deferred | Failed | Unknown):
+    fields = _FIELDS_OF.get(type(outcome))
+    if fields is None:  # one of a class of the transport's own, derived from these, or none
+        fields = next((fields for class_, fields in _FIELDS_OF.items() if isinstance(outcome, class_)), None)
+    if fields is None or not isinstance(outcome, Delivered | Deferred | Failed | Unknown):
         return Deferred(text=f"transport {name!r} answered a {type(outcome).__name__}, which is no outcome")
-    for field, wanted in _FIELDS:
-        if hasattr(outcome, field) and not isinstance(value := getattr(outcome, field), wanted):
+    for field, wanted in fields:
+        if not isinstance(value := getattr(outcome, field), wanted):
             kind, what = type(outcome).__name__, type(value).__name__
             return Deferred(text=f"transport {name!r} answered a {kind} whose {field} is a {what}")
     if not isinstance(outcome, Unknown) and not 0 <= outcome.code <= MAX_CODE:

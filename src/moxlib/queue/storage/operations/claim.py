@@ -210,7 +210,7 @@ def _load(tx: Tx, ids: list[int], at: int) -> tuple[Claim, ...]:
         except StorageDamaged as error:  # one row that cannot be read must not keep all the others
             tx.execute(SET_ASIDE, (str(error), id_))
             continue
-        if _is_held(found.message, rules, rules_seen):
+        if rules and _is_held(found.message, rules, rules_seen):
             tx.execute(SET_ASIDE, ("", id_))
         else:
             claims.append(found)

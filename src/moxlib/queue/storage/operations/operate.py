@@ -57,7 +57,7 @@ PURGE_RETIRED = """DELETE FROM moxlib_retired WHERE id IN
     (SELECT id FROM moxlib_retired WHERE forget_at <= ? ORDER BY forget_at LIMIT ? /*pg FOR UPDATE SKIP LOCKED */)
     RETURNING submission, fromid"""
 HIDE_RETIRED = """UPDATE moxlib_retired SET hidden = 1 WHERE id IN
-    (SELECT id FROM moxlib_retired WHERE hidden = 0 AND keep_until <= ? AND forget_at > ?
+    (SELECT id FROM moxlib_retired WHERE hidden = 0 AND keep_until < forget_at AND keep_until <= ? AND forget_at > ?
         ORDER BY keep_until LIMIT ?
         /*pg FOR UPDATE SKIP LOCKED */)"""
 # The log is in order of time, and needs no index for it.

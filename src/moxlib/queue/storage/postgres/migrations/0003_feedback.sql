@@ -36,7 +36,8 @@ ALTER TABLE moxlib_retired ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE moxlib_retired ADD COLUMN forget_at BIGINT NOT NULL DEFAULT 0;
 UPDATE moxlib_retired SET forget_at = keep_until;
 DROP INDEX moxlib_retired_keep_until;
-CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0;
+-- Only those that are hidden some time before they are forgotten: for the others, one index is enough.
+CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0 AND keep_until < forget_at;
 CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
 
 -- What mail that came in told of a message: JSON; empty: nothing.
