@@ -128,6 +128,7 @@ class Session:
         chunking_works: the peer has shown that it knows BDAT, which it may announce and not know.
         needs_reset: a transaction was begun and not ended by its final dot; the next one begins with RSET.
         transactions: how many were begun with MAIL FROM.
+        ended: how many exchanges have ended by a reply.
     """
 
     __slots__ = (
@@ -140,6 +141,7 @@ class Session:
         "chunking_works",
         "closing",
         "ehlo_name",
+        "ended",
         "extensions",
         "failure",
         "last_reply",
@@ -164,6 +166,7 @@ class Session:
         self.chunking_works: bool = False
         self.needs_reset: bool = False
         self.transactions: int = 0
+        self.ended: int = 0
         self._clear_is_over = False  # STARTTLS was granted: what comes now is the handshake, or an attack
         self._parser = ReplyParser()
         self._outgoing: list[bytes] = []
@@ -253,6 +256,11 @@ class Session:
 
     # The wire
 
+    @property
+    def has_output(self) -> bool:
+        """Whether `data_to_send` has anything."""
+        return bool(self._outgoing)
+
     def data_to_send(self) -> bytes:
         """Return what has to be sent now, and forget it."""
         if not self._outgoing:
@@ -298,6 +306,7 @@ class Session:
         running.advance(reply)
         if running.done:
             self._running.popleft()
+            self.ended += 1
         if self.failure is not None:
             self._end(self.failure)
         elif self._waiting:

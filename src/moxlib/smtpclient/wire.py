@@ -258,11 +258,15 @@ class Wire(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Give the session what came, and send what it answers."""
         session = self.session
-        if session.receive(bytes(self._view[:nbytes])) and not self._flush_due:
-            # Not yet: who is woken by these replies may go on here, and then a message and its successor's MAIL, RCPT
-            # and DATA leave in one write.
-            self._flush_due = True
-            self._loop.call_soon(self._flush_now)
+        ended = session.ended
+        if session.receive(bytes(self._view[:nbytes])):
+            if session.ended == ended or not session.has_output:
+                self.flush()
+            elif not self._flush_due:
+                # Whose exchange has ended may begin another one when woken: then a message and its successor's MAIL,
+                # RCPT and DATA leave in one write.
+                self._flush_due = True
+                self._loop.call_soon(self._flush_now)
         if session.failure is not None:
             self._close_now()
         elif self._hold is not None and self._hold.done:
