@@ -260,7 +260,7 @@ class Wire(asyncio.BufferedProtocol):
         session = self.session
         ended = session.ended
         if session.receive(bytes(self._view[:nbytes])):
-            if session.ended == ended or not session.has_output:
+            if session.ended == ended or session.idle or not session.has_output:
                 self.flush()
             elif not self._flush_due:
                 # Whose exchange has ended may begin another one when woken: then a message and its successor's MAIL,
