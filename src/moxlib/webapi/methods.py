@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from moxlib.webapi import types as t
 from moxlib.webapi.content import NO_UPLOADS, ByteStream, Uploads
 from moxlib.webapi.errors import Code
+from moxlib.webapi.examples import example_json
 
 __all__ = ["BY_NAME", "METHODS", "Method", "Methods"]
 
@@ -115,6 +116,16 @@ class Method:
     """Whether an Idempotency-Key means something to it."""
     addition: bool = False
     """Whether mox does not have it."""
+
+    @property
+    def example_request(self) -> str:
+        """A request of which everything is empty, as JSON for people to read and change."""
+        return example_json(self.request)
+
+    @property
+    def example_result(self) -> str | None:
+        """A result, likewise; None for octets."""
+        return None if self.result is None else example_json(self.result)
 
 
 _SEND: Final = (
