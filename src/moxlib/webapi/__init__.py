@@ -1,11 +1,14 @@
 """The webapi: HTTP and JSON to send and manage mail, as mox has it.
 
+Client(base_url, username=..., password=...)   calls the methods of a server, mox or moxlib
 SendRequest(...), SendResult, ...          what each method takes and gives: `moxlib.webapi.types`
 Upload, Uploads, ByteStream                files that go with a message; messages and parts that are streamed
 Methods, METHODS                           what clients and services have; what is to be known of each method
 WebAPIError, Code                          the error that a method answers with; `moxlib.webapi.errors` has the others
 """
 
+from moxlib.webapi.client import Client
+from moxlib.webapi.codec import Codec
 from moxlib.webapi.content import ByteStream, Upload, Uploads
 from moxlib.webapi.errors import (
     CallError,
@@ -62,7 +65,9 @@ __all__ = [
     "CallError",
     "CallFailed",
     "CallTimeout",
+    "Client",
     "Code",
+    "Codec",
     "Fault",
     "File",
     "InvalidAnswer",

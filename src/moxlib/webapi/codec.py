@@ -356,8 +356,7 @@ def _mend(escape: re.Match[bytes]) -> bytes:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8"
-    text = str(error)
-    return shown(text if len(text) <= MAX_REASON else text[:MAX_REASON] + "...")
+    return shown(str(error), MAX_REASON)
 
 
 def _plain_text(value: Any) -> str:

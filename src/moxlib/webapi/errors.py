@@ -220,7 +220,9 @@ class InvalidAnswer(CallError):
         return {"method": self.method, "reason": self.reason}
 
 
-def shown(text: str) -> str:
+def shown(text: str, limit: int = MAX_TEXT) -> str:
     """Return a peer's text as errors and logs show it: its beginning, with what is not printable escaped."""
-    cut = text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 3] + "..."
-    return cut if cut.isprintable() else "".join([c if c.isprintable() else ascii(c)[1:-1] for c in cut])
+    cut = text[: limit + 1]
+    if not cut.isprintable():
+        cut = "".join([c if c.isprintable() else ascii(c)[1:-1] for c in cut])
+    return cut if len(cut) <= limit else cut[: limit - 3] + "..."

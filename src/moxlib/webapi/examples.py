@@ -1,4 +1,4 @@
-"""Examples of requests and results as mox's pages show them: each field is there, lists have one value, all is empty."""
+"""Examples of requests and results, as mox has them: every field is there, lists have one value, and all is empty."""
 
 import json
 from typing import Final
