@@ -102,8 +102,8 @@ class Call(Generic[T]):
         try:
             return task.result()
         except asyncio.CancelledError:
-            reason = "the queue was closed before this call had ended; what it was to do may have been done"
-            raise self._portal.refusal(reason) from None
+            what = f"the {self._portal.what} was closed before this call had ended"
+            raise self._portal.refusal(f"{what}; what it was to do may have been done") from None
         finally:
             del task  # which has the error, whose traceback has this frame
 

@@ -34,10 +34,22 @@ class Portal:
     Args:
         scope: makes what is entered in the loop before the first call, and left after the last one.
         name: the thread's.
+        what: what it is that is open, for errors.
+        closed: the error of calls that come too late.
     """
 
-    def __init__(self, scope: Callable[[], AbstractAsyncContextManager[object]], *, name: str) -> None:
+    def __init__(
+        self,
+        scope: Callable[[], AbstractAsyncContextManager[object]],
+        *,
+        name: str,
+        what: str = "queue",
+        closed: type[StateError] = QueueClosed,
+    ) -> None:
         self._scope = scope
+        self.what = what
+        """What it is that is open."""
+        self._closed_error = closed
         self._pool = DaemonPool()
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(self._pool)
@@ -140,14 +152,14 @@ class Portal:
         """Start a call in the loop.
 
         Raises:
-            QueueClosed: the portal is closed, or closing.
+            QueueClosed, or what `closed` says: the portal is closed, or closing.
             StateError: the process was forked, or this is the loop's own thread.
         """
         self.check_process()
         self._check_thread()
         with self._lock:  # with it, no call comes after the order to stop
             if self._refusing:
-                raise self.refusal("the queue is closed")
+                raise self.refusal(f"the {self.what} is closed")
             call.begun = True
             self._loop.call_soon_threadsafe(call.start)
 
@@ -157,7 +169,7 @@ class Portal:
             # The program has ended, and this thread is what it left behind. An error that nobody is there to handle
             # would be printed; this ends the thread in silence, and lets it clean up, as long as it still can.
             return SystemExit(reason)
-        return QueueClosed(reason)
+        return self._closed_error(reason)
 
     def check_process(self) -> None:
         """Refuse to go on in a forked process.
@@ -166,12 +178,14 @@ class Portal:
             StateError: this is not the process that opened it.
         """
         if self.forked:
-            raise StateError("the queue was opened before this process was forked: open one after the fork, in it")
+            raise StateError(
+                f"the {self.what} was opened before this process was forked: open one after the fork, in it"
+            )
 
     def _check_thread(self) -> None:
         if threading.get_ident() == self._thread.ident:
             raise StateError(
-                "this is the queue's own event loop, which would wait for itself: call from another thread"
+                f"this is the {self.what}'s own event loop, which would wait for itself: call from another thread"
             )
 
     def _close_at_exit(self) -> None:

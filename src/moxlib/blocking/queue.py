@@ -1,18 +1,16 @@
 """`Queue`: the async queue, behind a portal."""
 
-import threading
-import weakref
 from collections.abc import Callable
 from functools import wraps
 from types import MethodType, TracebackType
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast
 
 from moxlib.blocking.call import Holding
-from moxlib.blocking.facade import Facade, blocking, bouncing, holding, iterating, told
+from moxlib.blocking.facade import blocking, bouncing, holding, iterating, told
+from moxlib.blocking.opened import Opened
 from moxlib.blocking.portal import Portal
 from moxlib.blocking.signals import stop_on_signals
 from moxlib.blocking.worker import Worker
-from moxlib.errors import StateError
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import QueueClosed
 from moxlib.queue.queue import Queue as AsyncQueue
@@ -62,7 +60,7 @@ def _constructor(
     return decorate
 
 
-class Queue(Facade[AsyncQueue]):
+class Queue(Opened[AsyncQueue]):
     """A durable outgoing mail queue, for code that is not async; as `moxlib.queue.Queue` in all else.
 
         with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -80,6 +78,9 @@ class Queue(Facade[AsyncQueue]):
     unless a worker of it runs.
     """
 
+    _what = "queue"
+    _closed_error = QueueClosed
+
     @_constructor(AsyncQueue)
     def __init__(self, queue: AsyncQueue) -> None:
         """Stand before an async queue."""
@@ -87,16 +88,10 @@ class Queue(Facade[AsyncQueue]):
 
     open: Final = _opening(AsyncQueue.open)
 
-    def _stand_before(self, queue: AsyncQueue) -> None:
-        self._queue = queue
-        self._portal: Portal | None = None
-        self._lock = threading.Lock()  # for opening; calls take none
-        self._finalizer: weakref.finalize[Any, Any] | None = None
-
     @property
     def config(self) -> QueueConfig:
         """The configuration it was opened with."""
-        return self._queue.config
+        return self._behind.config
 
     # open and close
 
@@ -109,17 +104,7 @@ class Queue(Facade[AsyncQueue]):
             StateError: it is open already, or was opened before the process was forked.
             SchemaTooNew, StorageReadOnly, StorageDamaged, StorageFull, StorageBusy: as their names say.
         """
-        with self._lock:
-            if self._portal is not None:
-                self._portal.check_process()
-                if not self._portal.closed:
-                    raise StateError("the queue is open already")
-            queue = self._queue  # the portal outlives this object, and must not keep it alive
-            portal = Portal(lambda: queue, name="moxlib queue")
-            portal.start()
-            self._portal = portal
-            self._finalizer = weakref.finalize(self, portal.abandon)
-            self._finalizer.atexit = False  # the portal sees to that, and waits
+        self._open()
         return self
 
     def __enter__(self) -> Self:
@@ -143,12 +128,7 @@ class Queue(Facade[AsyncQueue]):
         Raises:
             StateError: called in the loop's own thread, by a transport or an observer.
         """
-        if self._portal is None:
-            return
-        finalizer, self._finalizer = self._finalizer, None
-        if finalizer is not None:
-            finalizer.detach()
-        self._portal.close()
+        self._close()
 
     # submit
 
@@ -237,8 +217,3 @@ class Queue(Facade[AsyncQueue]):
     replay_webhooks: Final = blocking(AsyncQueue.replay_webhooks)
     webhook_endpoints: Final = blocking(AsyncQueue.webhook_endpoints)
     enable_webhook: Final = blocking(AsyncQueue.enable_webhook)
-
-    def _reach(self) -> tuple[Portal, AsyncQueue]:
-        if self._portal is None:
-            raise QueueClosed("the queue is not open: use it inside `with`, or call start()")
-        return self._portal, self._queue
