@@ -38,7 +38,7 @@ _UPLOADS: Final = (
 
 
 def openapi_document(
-    *, server_url: str, title: str = "webapi", version: str = __version__, methods: Sequence[Method] = METHODS
+    *, server_url: str, title: str = "webapi", version: str = __version__, methods: Sequence[Method] | None = None
 ) -> dict[str, Any]:
     """Return the document, equal for equal arguments: dicts, lists, texts, numbers and booleans, for JSON.
 
@@ -46,10 +46,11 @@ def openapi_document(
         server_url: where the methods are, such as `https://mail.example/webapi/v0`; it may be relative.
         title: of the API.
         version: of the API as it is served.
-        methods: those that are served.
+        methods: those that are served; None: all.
     """
     schemas = _Schemas()
-    paths = {f"/{method.name}": {"post": _operation(method, schemas)} for method in methods}
+    served = METHODS if methods is None else methods
+    paths = {f"/{method.name}": {"post": _operation(method, schemas)} for method in served}
     return {
         "openapi": "3.1.0",
         "info": {

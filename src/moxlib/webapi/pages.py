@@ -49,12 +49,12 @@ def read_asset(name: str) -> Asset | None:
     return Asset(content=_file(name).encode(), content_type=_TYPES[name])
 
 
-def index_page(*, title: str = "Webapi", methods: Sequence[Method] = METHODS) -> str:
-    """Return the page that lists the methods, as HTML."""
+def index_page(*, title: str = "Webapi", methods: Sequence[Method] | None = None) -> str:
+    """Return the page that lists the methods that are served, as HTML; None: all."""
     listed = "\n".join(
         [
             f'<dt><a href="{escape(method.name)}">{escape(method.name)}</a></dt>\n<dd>{escape(method.summary)}</dd>'
-            for method in methods
+            for method in (METHODS if methods is None else methods)
         ]
     )
     return Template(_file("index.html")).substitute(title=escape(title), methods=listed)
