@@ -1,10 +1,12 @@
-"""The error of this package."""
+"""The errors of this package."""
 
-from typing import Self
+from typing import Final, Self
 
 from moxlib.errors import InputError
 
-__all__ = ["InvalidMessage"]
+__all__ = ["InvalidDraft", "InvalidMessage"]
+
+MAX_SHOWN: Final = 80  # characters of a refused text in an error's text
 
 
 class InvalidMessage(InputError):
@@ -27,3 +29,33 @@ class InvalidMessage(InputError):
     def __reduce__(self) -> tuple[type[Self], tuple[str, int | None, int | None]]:
         """Pickle by fields, not by text."""
         return type(self), (self.reason, self.line, self.offset)
+
+
+class InvalidDraft(InputError):
+    """What a message is to be composed of cannot be written as one.
+
+    Attributes:
+        reason: what is wrong with it, a short phrase.
+        field: where it is wrong, as a path: `subject`, `to[1]`, `headers[0].name`, `attachments[2].content_type`.
+        value: the text that is wrong, whole and unescaped; empty if there is no one text.
+    """
+
+    def __init__(self, reason: str, field: str, *, value: str = "") -> None:
+        """Keep the fields; the text shows at most `MAX_SHOWN` characters of the value, escaped."""
+        shown = f" {value[:MAX_SHOWN]!a}" if value else ""
+        super().__init__(f"cannot compose the message: {field}{shown}: {reason}")
+        self.reason = reason
+        self.field = field
+        self.value = value
+
+    def within(self, path: str) -> Self:
+        """Return the same error, of a field that is within another: `[1].name` of `to`."""
+        return type(self)(self.reason, f"{path}{self.field}", value=self.value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by fields, not by text."""
+        return _rebuilt, (self.reason, self.field, self.value)
+
+
+def _rebuilt(reason: str, field: str, value: str) -> InvalidDraft:
+    return InvalidDraft(reason, field, value=value)
