@@ -188,7 +188,7 @@ def _fits(content: FileBody) -> bool | None:
             *lines, rest = (rest + chunk).split(b"\r\n")
             if len(rest) > LONG_LINE + 1 or max(map(len, lines), default=0) > LONG_LINE or b"\0" in chunk:
                 return None
-        return check.finish().eight_bit
+        return None if len(rest) > LONG_LINE else check.finish().eight_bit
     except InvalidMessage:
         return None
 

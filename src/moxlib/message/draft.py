@@ -1,7 +1,7 @@
 """What a message is composed of: checked when it is made, so that nothing can become a header field of its own."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -29,13 +29,13 @@ _field_name = re.compile(r"[!-9;-~]+").fullmatch  # RFC 5322 2.2
 # Those that a message has once, and has from its draft: another would say something else to some reader.
 _OWN: Final = frozenset(("from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version"))
 # Those that a caller may write himself, once, if the draft does not have them.
-_ONCE: Final = {
-    "sender": "sender",
-    "reply-to": "reply_to",
-    "in-reply-to": "in_reply_to",
-    "references": "references",
-    "user-agent": "",
-    "x-mailer": "",
+_ONCE: Final[Mapping[str, tuple[str, ...]]] = {
+    "sender": ("sender",),
+    "reply-to": ("reply_to",),
+    "in-reply-to": ("in_reply_to", "references"),
+    "references": ("references", "in_reply_to"),
+    "user-agent": (),
+    "x-mailer": (),
 }
 
 
@@ -233,7 +233,7 @@ def _named(where: str, value: AddressLike) -> NamedAddress:
 
 def _addresses(where: str, value: AddressLike | Sequence[AddressLike]) -> tuple[NamedAddress, ...]:
     if isinstance(value, NamedAddress | str):
-        return (_named(where, value),)
+        value = (value,)
     return tuple(_named(f"{where}[{index}]", one) for index, one in enumerate(value))
 
 
@@ -256,6 +256,8 @@ def _is_identifier(text: str) -> bool:
 
 
 def _check_body(where: str, text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -271,9 +273,9 @@ def _check_headers(draft: Draft) -> None:
         lowered = name.lower()
         if lowered in _OWN or lowered.startswith("content-"):
             raise InvalidDraft("a field that is written from the draft", f"{where}.name", value=name)
-        own = _ONCE.get(lowered)
-        if own is not None:
-            if lowered in seen or (own and getattr(draft, own)):
+        from_draft = _ONCE.get(lowered)
+        if from_draft is not None:
+            if lowered in seen or any(getattr(draft, attribute) for attribute in from_draft):
                 raise InvalidDraft("a field that a message has once", f"{where}.name", value=name)
             seen.add(lowered)
         _check_value(f"{where}.value", value)

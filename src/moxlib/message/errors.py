@@ -48,10 +48,6 @@ class InvalidDraft(InputError):
         self.field = field
         self.value = value
 
-    def within(self, path: str) -> Self:
-        """Return the same error, of a field that is within another: `[1].name` of `to`."""
-        return type(self)(self.reason, f"{path}{self.field}", value=self.value)
-
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by fields, not by text."""
         return _rebuilt, (self.reason, self.field, self.value)

@@ -21,7 +21,7 @@ _type = re.compile(rf"[ \t]*+({_CHARS}{{1,127}}+)/({_CHARS}{{1,127}}+)[ \t]*+").
 _parameter = re.compile(
     rf'[ \t]*+({_NAME_CHARS}{{1,{MAX_NAME}}}+)[ \t]*+=[ \t]*+(?:"((?>(?:[^"\\]|\\.)*))"|([^ \t;"\\]++))[ \t]*+'
 ).match
-_plain = re.compile(rf"{_CHARS}+").fullmatch
+_plain = re.compile(rf"{_NAME_CHARS}+").fullmatch  # a token has more, at which there are readers that stumble
 _quoted_pair = re.compile(r"\\(.)")
 _to_quote = re.compile(r'["\\]')
 # RFC 2231 7: the octets that stand for themselves
