@@ -1,28 +1,44 @@
-"""Reading messages, beside the standard library's `email` with its old and its modern policy.
+"""Reading messages, beside the standard library's `email` with its old and its modern policy; and composing them.
 
 Each reader looks at the same things: the type of each part, file names, and sender, recipients, subject and date; or at
 the tree alone. `email` reads a message whole for either.
+
+Composed are a short text, and text and HTML with an attachment of 50 KB, in international words: each time from the
+strings and octets they are made of to the octets of the message, in the standard library with `EmailMessage`, its
+modern policy.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.headerregistry import Address
 from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING
 
 from benchmarks._report import Figure, compare
-from moxlib.message import read_message, readable, structure
+from moxlib.message import Draft, File, NamedAddress, compose, read_message, readable, structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from benchmarks._options import Options
 
+LINE = "The quick brown fox jumps over the lazy dog, as it does each day.\n"
+FILE = random.Random(1).randbytes(50_000)
+
 
 def figures(options: Options) -> Iterator[Figure]:
-    """Yield the figures of `moxlib.message`'s reading half."""
+    """Yield the figures of both halves of `moxlib.message`."""
+    yield from reading(options)
+    yield from composing(options)
+
+
+def reading(options: Options) -> Iterator[Figure]:
+    """Yield the figures of the reading half."""
     rounds = 3 if options.quick else 15
     for name, size in (("4 KB", 4 * 1024), ("1 MB", 1024 * 1024)):
         data = sample(size)
@@ -41,6 +57,71 @@ def figures(options: Options) -> Iterator[Figure]:
         yield compare(
             rate(everything, data, times), None, rounds, name=f"message, structure and text, {name}", unit="messages/s"
         )
+
+
+def composing(options: Options) -> Iterator[Figure]:
+    """Yield the figures of the composing half."""
+    rounds = 3 if options.quick else 15
+    times = 5 if options.quick else 200
+    for what, ours, theirs in (
+        ("a short text", compose_short, modern_short),
+        ("text, HTML and a file of 50 KB", compose_rich, modern_rich),
+    ):
+        yield compare(
+            rate(ours, FILE, times * 10),
+            {"email, default": rate(theirs, FILE, times)},
+            rounds,
+            name=f"message, composing {what}",
+            unit="messages/s",
+        )
+
+
+def compose_short(_data: bytes) -> object:
+    """Compose a short text."""
+    draft = Draft(from_="shop@example.com", to="jane@example.org", subject="Your order 17", text=LINE)
+    return compose(draft).to_bytes()
+
+
+def modern_short(_data: bytes) -> object:
+    """Compose the same."""
+    message = modern("shop@example.com", "jane@example.org", "Your order 17")
+    message.set_content(LINE)
+    return message.as_bytes()
+
+
+def compose_rich(data: bytes) -> object:
+    """Compose text, HTML and an attachment."""
+    draft = Draft(
+        from_=NamedAddress(address="juergen@example.com", name="Jürgen Müller"),
+        to=NamedAddress(address="jane@example.org", name="Jane Doe"),
+        subject="Grüße aus Köln",
+        text=LINE * 10,
+        html=f"<html><body>{LINE * 10}</body></html>\n",
+        attachments=File(data=data, name="report.pdf", content_type="application/pdf"),
+    )
+    return compose(draft).to_bytes()
+
+
+def modern_rich(data: bytes) -> object:
+    """Compose the same."""
+    message = modern(
+        Address("Jürgen Müller", "juergen", "example.com"), Address("Jane Doe", "jane", "example.org"), "Grüße aus Köln"
+    )
+    message.set_content(LINE * 10)
+    message.add_alternative(f"<html><body>{LINE * 10}</body></html>\n", subtype="html")
+    message.add_attachment(data, maintype="application", subtype="pdf", filename="report.pdf")
+    return message.as_bytes()
+
+
+def modern(author: str | Address, recipient: str | Address, subject: str) -> EmailMessage:
+    """Begin a message with the fields that ours writes as well."""
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"] = author
+    message["To"] = recipient
+    message["Subject"] = subject
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = make_msgid(domain="example.com")
+    return message
 
 
 def headers(data: bytes) -> object:

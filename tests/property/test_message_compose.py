@@ -93,7 +93,8 @@ def test_files_are_read_back(name: str, data: bytes, where: str) -> None:
     assert part.disposition_parameters.get("filename", "") == name
     assert part.body(1000) == data
     theirs = list(parsed(raw).iter_parts())[1]
-    assert (theirs.get_filename() or "").strip() == name.strip()
+    if not name.startswith(("<", '"')):  # which it takes for quotes about the name, and takes off
+        assert (theirs.get_filename() or "").strip() == name.strip()
     assert theirs.get_payload(decode=True) == data
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from moxlib.message.content import Piece, file_body, text_body
+from moxlib.message.content import Body, Piece, file_body, text_body
 from moxlib.message.draft import Draft, File, files_in
 from moxlib.message.encoded_text import field
 from moxlib.message.errors import InvalidDraft
@@ -63,9 +63,9 @@ def assemble(draft: Draft, *, eight_bit: bool, random: Callable[[int], bytes]) -
         for subtype, text in (("plain", draft.text), ("html", draft.html))
         if text
     ]
-    alternatives = _file_parts(draft, "alternatives", "inline")
-    inline = _file_parts(draft, "inline", "inline")
-    attachments = _file_parts(draft, "attachments", "attachment")
+    alternatives = _file_parts(draft, "alternatives", "inline", eight_bit=eight_bit)
+    inline = _file_parts(draft, "inline", "inline", eight_bit=eight_bit)
+    attachments = _file_parts(draft, "attachments", "attachment", eight_bit=eight_bit)
     leaves = [*texts, *alternatives, *inline, *attachments]
     if not leaves:
         texts = leaves = [_text_part("plain", "", eight_bit=eight_bit)]
@@ -101,13 +101,14 @@ def _text_part(subtype: str, text: str, *, eight_bit: bool) -> _Part:
     )
 
 
-def _file_parts(draft: Draft, name: str, disposition: str) -> list[_Part]:
-    files: tuple[File, ...] = files_in(getattr(draft, name))
-    return [_file_part(file, f"{name}[{index}]", disposition) for index, file in enumerate(files)]
+def _file_parts(draft: Draft, name: str, disposition: str, *, eight_bit: bool) -> list[_Part]:
+    return [
+        _file_part(file, file_body(file, f"{name}[{index}]", eight_bit=eight_bit), disposition)
+        for index, file in enumerate(files_in(getattr(draft, name)))
+    ]
 
 
-def _file_part(file: File, path: str, disposition: str) -> _Part:
-    body = file_body(file, path)
+def _file_part(file: File, body: Body, disposition: str) -> _Part:
     parameters = (("filename", file.file_name),) if file.file_name else ()
     fields = [field("Content-Disposition", parameter_tokens(disposition, parameters))]
     if file.content_id:

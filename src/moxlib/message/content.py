@@ -1,8 +1,9 @@
 """The bodies of a message that is composed, in their transfer encodings (RFC 2045 6): text, and files of any size."""
 
+import io
 import os
 import re
-from binascii import b2a_base64, b2a_qp
+from binascii import b2a_qp
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from moxlib.message.errors import InvalidDraft, InvalidMessage
 from moxlib.message.lines import LineCheck, to_crlf
 from moxlib.message.media_types import MediaType, parse_media_type
 from moxlib.message.mime_types import SNIFFED, detect_content_type
+from moxlib.moxio.base64writer import Base64Writer
 
 __all__ = ["Body", "FileBody", "Piece", "Text", "file_body", "text_body"]
 
@@ -126,15 +128,15 @@ class Body:
     media_type: MediaType | None
     encoding: str
     piece: Piece
-    eight_bit: bool = False
 
 
-def file_body(file: File, path: str) -> Body:
+def file_body(file: File, path: str, *, eight_bit: bool) -> Body:
     """Find out a file's size and type, and encode it if it is small.
 
     Args:
         file: to be sent.
         path: which of the draft it is, as `attachments[0]`.
+        eight_bit: octets above 127 may stand as they are.
 
     Raises:
         InvalidDraft: it cannot be read; or is a message that is not to be encoded, and needs to.
@@ -146,7 +148,7 @@ def file_body(file: File, path: str) -> Body:
         found = detect_content_type(file.file_name, _head(content))
         media_type = parse_media_type(found, "") if found else UNKNOWN
     if media_type is not None and media_type.name.startswith("message/"):
-        return _message_body(content, media_type, path)
+        return _message_body(content, media_type, path, eight_bit=eight_bit)
     if isinstance(source, bytes) and length <= IN_MEMORY:
         return Body(media_type=media_type, encoding="base64", piece=base64_lines(source))
     return Body(media_type=media_type, encoding="base64", piece=content)
@@ -154,43 +156,43 @@ def file_body(file: File, path: str) -> Body:
 
 def base64_lines(data: bytes) -> bytes:
     """Return base64 in lines of 76 characters, each ended; `data` is all, or as many octets as make whole lines."""
-    encoded = b2a_base64(data, newline=False)
-    if not encoded:
-        return b""
-    lines = [encoded[at : at + 76] for at in range(0, len(encoded), 76)]
-    lines.append(b"")
-    return b"\r\n".join(lines)
+    out = io.BytesIO()
+    with Base64Writer(out) as writer:
+        writer.write(data)
+    return out.getvalue()
 
 
-def _message_body(content: FileBody, media_type: MediaType, path: str) -> Body:
+def _message_body(content: FileBody, media_type: MediaType, path: str, *, eight_bit: bool) -> Body:
     """Return a message as it is: it is not to be encoded (RFC 2046 5.2.1), save as message/global (RFC 6532 3.5)."""
     source = content.source
     if isinstance(source, bytes):
         source = to_crlf(source)
         content = FileBody(source, content.path, 0, len(source), as_it_is=True)
-    eight_bit = _fits(content)
-    if eight_bit is not None:
-        encoding = "8bit" if eight_bit else "7bit"
+    encoding = _plain_encoding(content)
+    if encoding == "7bit" or (encoding == "8bit" and eight_bit):
         piece = source if isinstance(source, bytes) else replace(content, as_it_is=True)
-        return Body(media_type=media_type, encoding=encoding, piece=piece, eight_bit=eight_bit)
+        return Body(media_type=media_type, encoding=encoding, piece=piece)
     if media_type.name not in MESSAGE_TYPES:
-        what = "its content has line ends other than CRLF, NULs, or lines over 998 octets, and this type is not encoded"
+        what = "this type is not encoded, and its content needs to be: line ends, long lines, NULs, octets above 127"
         raise InvalidDraft(what, f"{path}.content_type", value=media_type.name)
     return Body(media_type=GLOBAL, encoding="base64", piece=replace(content, as_it_is=False))
 
 
-def _fits(content: FileBody) -> bool | None:
-    """Return whether octets above 127 are in it; None if it cannot be sent without an encoding at all."""
+def _plain_encoding(content: FileBody) -> str:
+    """Return 7bit or 8bit, as which it can be sent as it is; empty if it cannot."""
     check, rest = LineCheck(), b""
     try:
         for chunk in content.raw_chunks():
             check.feed(chunk)
             *lines, rest = (rest + chunk).split(b"\r\n")
             if len(rest) > LONG_LINE + 1 or max(map(len, lines), default=0) > LONG_LINE or b"\0" in chunk:
-                return None
-        return None if len(rest) > LONG_LINE else check.finish().eight_bit
+                return ""
+        eight_bit = check.finish().eight_bit
     except InvalidMessage:
-        return None
+        return ""
+    if len(rest) > LONG_LINE:
+        return ""
+    return "8bit" if eight_bit else "7bit"
 
 
 def _measured(file: File, where: str) -> tuple[bytes | Path | BinaryIO, int, int]:

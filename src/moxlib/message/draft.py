@@ -128,7 +128,8 @@ class Draft:
         from_: who writes.
         sender: who sends it, if that is somebody else.
         reply_to: where replies are to go, if not to `from_`.
-        to, cc: recipients.
+        to: recipients.
+        cc: further recipients.
         bcc: recipients of whom the message does not tell.
         subject: empty for none.
         date: with its zone; None for the time of composing.

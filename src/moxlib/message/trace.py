@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from moxlib.dns import Domain, InvalidDomain, parse_domain
 from moxlib.message.encoded_text import check_text, date_text, field
@@ -11,6 +12,8 @@ from moxlib.message.errors import InvalidDraft
 from moxlib.smtp import Address, InvalidAddress, parse_address
 
 __all__ = ["Received"]
+
+MAX_TLS: Final = 128  # characters: a version and a cipher suite are 50
 
 _atom = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,128}").fullmatch  # RFC 5321 4.4: an id is an atom or a msg-id
 _to_quote = re.compile(r"[()\\]")
@@ -48,6 +51,8 @@ class Received:
         self._domain("by_host")
         date_text(self.date, "received.date")
         check_text("received.tls", self.tls)
+        if len(self.tls) > MAX_TLS:
+            raise InvalidDraft(f"more than {MAX_TLS} characters", "received.tls", value=self.tls)
         for name, text in (("protocol", self.protocol), ("id", self.id)):
             if text and not _atom(text):
                 raise InvalidDraft("not one word", f"received.{name}", value=text)

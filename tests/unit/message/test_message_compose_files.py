@@ -219,6 +219,12 @@ def test_messages_are_not_encoded_if_they_need_not_be(
     assert attached.message.envelope.subject == "x"
 
 
+def test_a_message_of_eight_bits_is_encoded_where_it_may_not_stand() -> None:
+    draft = Draft(from_="a@example.com", attachments=File(data="Subject: x\r\n\r\nü\r\n".encode(), name="x.eml"))
+    [attached] = parts(compose(draft, eight_bit=False))
+    assert (attached.media_type, attached.transfer_encoding) == ("message/global", "base64")
+
+
 def test_messages_in_files_are_streamed(tmp_path: Path) -> None:
     path = tmp_path / "x.eml"
     path.write_bytes(b"Subject: x\r\n\r\n" + b"line of text\r\n" * 20_000)

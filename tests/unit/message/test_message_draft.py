@@ -178,6 +178,12 @@ def test_content_types_are_written_anew(content_type: str, written: bytes) -> No
     assert b"Content-Type: " + written + b"\r\n" in raw
 
 
+def test_what_is_told_of_tls_is_short() -> None:
+    with pytest.raises(InvalidDraft, match="more than 128") as caught:
+        Received(from_host="a.example", by_host="b.example", date=NOW, tls="x" * 129)
+    assert caught.value.field == "received.tls"
+
+
 def test_one_alone_stands_for_a_sequence() -> None:
     file = File(data=b"x")
     draft = Draft(from_=AUTHOR, to=AUTHOR, references="<a@b>", attachments=file)
