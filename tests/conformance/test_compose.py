@@ -95,13 +95,18 @@ if VECTORS.is_file():  # else there is nothing to collect, which is no skipped t
     CASES = cases()
     composed = loaded("composed")
 
+    @pytest.mark.parametrize("eight_bit", [True, False])
     @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "mox_quirk" not in case])
-    def test_a_request_becomes_the_message_that_mox_makes_of_it(name: str) -> None:
+    def test_a_request_becomes_the_message_that_mox_makes_of_it(name: str, eight_bit: bool) -> None:
         case = CASES[name]
-        ours = compose(draft_of(case), keep_encoded_words=True, hostname="mox.example", clock=FakeClock())
+        ours = compose(
+            draft_of(case), eight_bit=eight_bit, keep_encoded_words=True, hostname="mox.example", clock=FakeClock()
+        )
         theirs = base64.b64decode(case["queued"][0]["raw"])
         assert composed.content(ours.to_bytes()) == composed.content(theirs)
         assert ours.needs_smtputf8 == case["queued"][0]["smtputf8"]
+        if not eight_bit:  # mox counts 8-bit text as 7-bit
+            assert ours.needs_8bit == case["queued"][0]["has8bit"]
         assert ours.size == len(ours.to_bytes())
 
     # What we do where the vectors mark mox's behaviour as a mistake.

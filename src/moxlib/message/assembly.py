@@ -81,7 +81,7 @@ def assemble(draft: Draft, *, eight_bit: bool, random: Callable[[int], bytes]) -
     return Assembly(
         header=root.content_type + root.others,
         pieces=tuple(_joined(root.pieces)),
-        eight_bit=any(leaf.eight_bit for leaf in leaves),
+        eight_bit=root.eight_bit,
     )
 
 
@@ -146,7 +146,14 @@ def _multipart(kind: str, token: str, parts: Sequence[_Part]) -> _Part:
         pieces.append(f"{start}{part.others}{part.content_type}\r\n".encode())
         pieces += part.pieces
     pieces.append(f"\r\n--{boundary}--\r\n".encode())
-    return _Part(field("Content-Type", parameter_tokens(f"multipart/{kind}", (("boundary", boundary),))), "", pieces)
+    # Differs: mox leaves it out, which says 7bit. RFC 2045 6.4: what holds 8-bit data is labelled so.
+    eight_bit = any(part.eight_bit for part in parts)
+    return _Part(
+        field("Content-Type", parameter_tokens(f"multipart/{kind}", (("boundary", boundary),))),
+        "Content-Transfer-Encoding: 8bit\r\n" if eight_bit else "",
+        pieces,
+        eight_bit=eight_bit,
+    )
 
 
 def _joined(pieces: Sequence[Piece]) -> Iterator[Piece]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import IO, Final, TypeAlias
 
 from moxlib.message.draft import File
 from moxlib.message.errors import InvalidDraft, InvalidMessage
@@ -29,8 +29,8 @@ GLOBAL: Final = MediaType(name="message/global")
 MESSAGE_TYPES: Final = frozenset(("message/rfc822", "message/global", "message/news"))
 
 _unclean = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]").search  # what is not to be expected in 7bit
-# A line of 76 that ends in a blank, which `binascii` encodes without breaking it. RFC 2045 6.7 has no longer line.
-_overlong = re.compile(rb"(?m)^([^\r\n]{74,75})(=(?:20|09))(?=\r$)")
+# A line of 75 that ends in a blank, which `binascii` encodes without breaking it. RFC 2045 6.7 has no longer line.
+_overlong = re.compile(rb"(?m)^([^\r\n]{74})(=(?:20|09))(?=\r$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class FileBody:
         as_it_is: it is not encoded in base64.
     """
 
-    source: bytes | Path | BinaryIO
+    source: bytes | Path | IO[bytes]
     path: str
     start: int
     length: int
@@ -114,7 +114,7 @@ class FileBody:
                 chunk = _read(file, min(CHUNK, left), self.path)
                 left -= len(chunk)
                 yield chunk
-            if file.read(1):
+            if _read_some(file, 1, self.path):
                 raise InvalidDraft("the file has become larger since the message was composed", self.path)
 
 
@@ -195,7 +195,7 @@ def _plain_encoding(content: FileBody) -> str:
     return "8bit" if eight_bit else "7bit"
 
 
-def _measured(file: File, where: str) -> tuple[bytes | Path | BinaryIO, int, int]:
+def _measured(file: File, where: str) -> tuple[bytes | Path | IO[bytes], int, int]:
     data = file.data
     if isinstance(data, bytes | bytearray | memoryview):
         content = bytes(data)
@@ -219,8 +219,8 @@ def _head(content: FileBody) -> bytes:
 
 
 @contextmanager
-def reading(source: Path | BinaryIO, where: str, start: int) -> Iterator[BinaryIO]:
-    """Open a path, or go to where an open file's content begins, and leave that where it was."""
+def reading(source: Path | IO[bytes], where: str, start: int) -> Iterator[IO[bytes]]:
+    """Open a path, or go to where an open file's content begins."""
     if isinstance(source, Path):
         try:
             opened = source.open("rb")
@@ -229,23 +229,31 @@ def reading(source: Path | BinaryIO, where: str, start: int) -> Iterator[BinaryI
         with opened:
             yield opened
         return
-    source.seek(start)
+    try:
+        source.seek(start)
+    except (OSError, ValueError) as error:  # it was closed
+        raise InvalidDraft("the file cannot be read", where) from error
     yield source
 
 
-def _read(file: BinaryIO, size: int, where: str) -> bytes:
+def _read(file: IO[bytes], size: int, where: str) -> bytes:
     """Read exactly `size` octets."""
     pieces: list[bytes] = []
     left = size
     while left > 0:
-        try:
-            piece = file.read(left)
-        except (OSError, ValueError) as error:
-            raise InvalidDraft("the file cannot be read", where) from error
-        if not isinstance(piece, bytes):
-            raise InvalidDraft("the file is open as text", where)
+        piece = _read_some(file, left, where)
         if not piece:
             raise InvalidDraft("the file has become smaller since the message was composed", where)
         pieces.append(piece)
         left -= len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _read_some(file: IO[bytes], size: int, where: str) -> bytes:
+    try:
+        piece = file.read(size)
+    except (OSError, ValueError) as error:
+        raise InvalidDraft("the file cannot be read", where) from error
+    if not isinstance(piece, bytes):
+        raise InvalidDraft("the file is open as text", where)
+    return piece

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias, cast
+from typing import IO, Final, TypeAlias, cast
 
 from moxlib import __version__
 from moxlib.message.encoded_text import HARD_LIMIT, check_text, date_text, split_tokens
@@ -68,7 +68,7 @@ class NamedAddress:
 AddressLike: TypeAlias = NamedAddress | str
 """A `NamedAddress`, or an address alone as text."""
 
-FileData: TypeAlias = bytes | bytearray | memoryview | Path | BinaryIO
+FileData: TypeAlias = bytes | bytearray | memoryview | Path | IO[bytes]
 """Octets; or the path of a file; or a file open for reading, which can seek, from where it stands to its end."""
 
 

@@ -133,7 +133,7 @@ def test_parts_are_nested_only_as_needed(given: dict[str, object], expected: obj
         ("a\0b\n", "quoted-printable", "us-ascii", b"a=00b\r\n"),
         ("a\x1bb\n", "quoted-printable", "us-ascii", b"a=1Bb\r\n"),
         ("tab\there \n.\nFrom me", "7bit", "us-ascii", b"tab\there \r\n.\r\nFrom me\r\n"),
-        ("x" * 75 + " \n" + "y" * 80, "quoted-printable", "us-ascii", None),
+        ("x" * 74 + " \n" + "y" * 80, "quoted-printable", "us-ascii", None),
     ],
 )
 def test_text_goes_as_it_is_or_quoted_printable(text: str, encoding: str, charset: str, content: bytes | None) -> None:
@@ -153,6 +153,18 @@ def test_without_eight_bits_text_is_in_seven() -> None:
     assert not message.needs_8bit
     assert [part.text(100) for part in read_message(message.to_bytes()).parts] == ["grün\r\n", "<p>ü\r\n"]
     assert compose(draft(text="grün")).needs_8bit
+
+
+def test_a_multipart_of_eight_bits_says_so() -> None:
+    png = File(data=b"\x89PNG\r\n\x1a\n")
+    [alternative, image] = read_message(composed(text="ü", html="<p>", attachments=png).to_bytes()).parts
+    assert [part.transfer_encoding for part in (alternative, image, *alternative.parts)] == [
+        *("8bit", "base64", "8bit", "7bit")
+    ]
+    for message in (composed(html="<p>ü", inline=png), compose(draft(html="<p>ü"), eight_bit=False)):
+        related = read_message(message.to_bytes())
+        assert related.transfer_encoding == ("8bit" if message.needs_8bit else "7bit")
+        assert related.get("content-transfer-encoding") == ("8bit" if message.needs_8bit else "")
 
 
 def test_bcc_is_not_in_the_message_but_in_the_envelope_and_in_the_copy_that_is_kept() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +97,15 @@ def test_an_open_file_is_left_open(tmp_path: Path) -> None:
     assert attached.body(10) == b"content"
 
 
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_an_upload_as_web_frameworks_keep_them(size: int) -> None:
+    with tempfile.SpooledTemporaryFile(max_size=1000) as upload:
+        upload.write(b"x" * size)
+        upload.seek(0)
+        [_, attached] = parts(composed(File(data=upload)))
+    assert attached.body(MIB) == b"x" * size
+
+
 @pytest.mark.parametrize("size", [5, 9])
 def test_a_file_that_has_changed_since_is_noticed(size: int, tmp_path: Path) -> None:
     path = tmp_path / "x"
@@ -108,6 +118,14 @@ def test_a_file_that_has_changed_since_is_noticed(size: int, tmp_path: Path) -> 
     path.unlink()
     with pytest.raises(InvalidDraft, match="cannot be read"), message.open() as file:
         file.read()
+
+
+def test_a_file_that_was_closed_since_is_noticed(tmp_path: Path) -> None:
+    file = io.BytesIO(b"content")
+    message = composed(File(data=file))
+    file.close()
+    with pytest.raises(InvalidDraft, match="cannot be read"):
+        message.to_bytes()
 
 
 class Unseekable(io.RawIOBase):
