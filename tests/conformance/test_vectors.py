@@ -23,6 +23,7 @@ AREAS = (
     "webhook_payloads",
     "dsn_parse",
     "dsn_compose",
+    "dkim_sign",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test
