@@ -5,12 +5,17 @@ takes log2(n) passes, so that no body makes it slow.
 """
 
 import hashlib
+import re
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["BodyHash", "Canonicalization", "canonical_field"]
+__all__ = ["BodyHash", "Canonicalization", "canonical_field", "canonical_fields"]
 
 _CRLF: Final = b"\r\n"
+# Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
+_fields = re.compile(rb"(([!-9;-~]++)[ \t]*+:[^\r]*+(?>(?:\r\n[ \t][^\r]*+)*))\r\n").findall
+_unfolded_fields = re.compile(rb"([!-9;-~]++) ?: ?([^\r]*+)\r\n").findall
+
 _BLOCK: Final = _CRLF * 8192  # empty lines that turned out not to be the last are hashed so many at a time
 
 
@@ -31,20 +36,36 @@ def _single_blanks(data: bytes) -> bytes:
     return data
 
 
-def canonical_field(name: bytes, rest: bytes, form: Canonicalization) -> bytes:
+def canonical_field(text: bytes, form: Canonicalization) -> bytes:
     """Return a header field as it is hashed, without its last line end.
 
     Args:
-        name: of the field, as written.
-        rest: all that follows it: blanks, the colon, and the value with its folds, without the last line end.
+        text: the field as it stands in the message, with its folds, without its last line end.
         form: which one.
     """
     if form is Canonicalization.SIMPLE:
-        return name + rest
-    value = rest[rest.index(b":") + 1 :]
-    if _CRLF in value:
-        value = value.replace(_CRLF, b"")
-    return name.lower() + b":" + _single_blanks(value).strip(b" ")
+        return text
+    name, _, value = text.partition(b":")
+    return name.rstrip(b" \t").lower() + b":" + _single_blanks(value.replace(_CRLF, b"")).strip(b" ")
+
+
+def canonical_fields(block: bytes, form: Canonicalization) -> dict[bytes, list[bytes]]:
+    """Return the fields of a header, each as `canonical_field` has it, in order for each name in lower case.
+
+    Args:
+        block: the header, checked: nothing but fields, each with its line end.
+        form: which one.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    if form is Canonicalization.SIMPLE:
+        for text, name in _fields(block):
+            found.setdefault(name.lower(), []).append(text)
+        return found
+    block = _single_blanks(block.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" "))
+    for name, value in _unfolded_fields(block):
+        lowered = name.lower()
+        found.setdefault(lowered, []).append(lowered + b":" + value.removesuffix(b" "))
+    return found
 
 
 class BodyHash:

@@ -2,9 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -12,18 +12,16 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from moxlib._clock import Clock, SystemClock
 from moxlib.dkim.canonical import BodyHash, Canonicalization, canonical_field
-from moxlib.dkim.fields import Head, read_head
+from moxlib.dkim.head import Head, read_head
 from moxlib.dkim.keys import PrivateKey
 from moxlib.dkim.selector import Selector
-from moxlib.dkim.signature import FIELD_NAME, Identity, fold, fold_signature
+from moxlib.dkim.signature import Identity, fold, fold_signature
 from moxlib.errors import InputError
 from moxlib.message import InvalidMessage, SupportsReadAt
 from moxlib.message.source import Source, chunks_of, open_source
 from moxlib.smtp import Localpart
 
 __all__ = ["Signer", "sign"]
-
-_NAME: Final = FIELD_NAME.encode("ascii")
 
 
 class Signer:
@@ -68,7 +66,7 @@ class Signer:
         head = read_head(source)
         if head.body_start is None:
             raise InvalidMessage("no blank line after the header")
-        if (count := len(head.by_name.get(b"from", ()))) != 1:  # RFC 5322 3.6
+        if (count := len(head.fields(self._prepared[0].header_form).get(b"from", ()))) != 1:  # RFC 5322 3.6
             raise InvalidMessage(f"{count} From fields, not one")
         seconds = int(now.timestamp())
         hashes: dict[Canonicalization, bytes] = {}
@@ -117,79 +115,68 @@ class _Prepared:
 
     def __init__(self, selector: Selector) -> None:
         forms = f"{selector.header_form}/{selector.body_form}"
+        items = ["DKIM-Signature: v=1;", f"d={selector.domain.ascii};", f"s={selector.name};"]
+        algorithm = [f"a={selector.record().key_type}-sha256;", f"c={forms};"]
         self._domain = selector.domain
         self._identity = selector.identity
-        self._domain_tag = f"d={selector.domain.ascii};".encode("ascii")
-        self._selector_tag = f"s={selector.name};".encode("ascii")
-        self._algorithm_tag = f"a={selector.record().key_type}-sha256;".encode("ascii")
-        self._forms_tag = (
-            b"" if forms == "simple/simple" else f"c={forms};".encode("ascii")
-        )  # RFC 6376 3.5: the default
-        self._sign = _operation(selector.key)
-        self._form = selector.header_form
-        self._names = [(name.lower().encode("ascii"), name.encode("ascii")) for name in selector.headers]
-        self._if_present = [
-            (name.lower().encode("ascii"), name.encode("ascii")) for name in selector.headers_if_present
-        ]
-        self._oversign = selector.oversign
+        self._before_identity = [(b" ", item.encode("ascii")) for item in items]
+        self._before_identity[0] = (b"", self._before_identity[0][1])
+        # RFC 6376 3.5: simple/simple is the default
+        self._after_identity = [(b" ", item.encode("ascii")) for item in algorithm if item != "c=simple/simple;"]
         self._lifetime = None if selector.expires_after is None else int(selector.expires_after.total_seconds())
+        self._names = [_both_forms(name) for name in selector.headers]
+        self._if_present = [_both_forms(name) for name in selector.headers_if_present]
+        self._oversign = selector.oversign
+        self._counts = Counter(name for name, _ in (*self._names, *self._if_present))
+        self._sign = _operation(selector.key)
+        self.header_form = selector.header_form
         self.body_form = selector.body_form
 
     def sign(self, head: Head, body_hash: bytes, now: int, localpart: Localpart | None) -> bytes:
         """Return the whole field, with its line end."""
-        names = self._listed(head)
-        field_head = fold(self._items(names, body_hash, now, localpart))
-        rest = field_head[len(_NAME) :]
-        signed = head.selected([name for name, _ in names], self._form) + canonical_field(_NAME, rest, self._form)
-        return fold_signature(field_head, base64.b64encode(self._sign(signed)))
+        names = self._listed(head.fields(self.header_form))
+        text = fold(self._items(names, body_hash, now, localpart))
+        signed = head.selected([name for name, _ in names], self.header_form) + canonical_field(text, self.header_form)
+        return fold_signature(text, base64.b64encode(self._sign(signed)))
 
-    def _listed(self, head: Head) -> list[tuple[bytes, bytes]]:
-        """Return the names to sign: in lower case, and as they are written."""
-        by_name = head.by_name
-        names = self._names + [each for each in self._if_present if each[0] in by_name]
-        if not self._oversign:
-            return names
-        counts: dict[bytes, int] = {}
-        for name, _ in names:
-            counts[name] = counts.get(name, 0) + 1
-        more = []
-        for each in names:
-            present = by_name.get(each[0])
-            # RFC 6376 8.15: one more than there are. (Each name is seen to when it first comes.)
-            if present is not None and (count := counts.pop(each[0], 0)):
-                more += [each] * (len(present) + 1 - count)
+    def _listed(self, fields: Mapping[bytes, list[bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return the names to sign: in lower case, and as they are written, with a colon."""
+        names = self._names + [each for each in self._if_present if each[0] in fields]
+        more: list[tuple[bytes, bytes]] = []
+        seen = set()
+        for each in names if self._oversign else ():
+            name = each[0]
+            if name in fields and name not in seen:  # RFC 6376 8.15: one more than there are
+                seen.add(name)
+                more += [each] * (len(fields[name]) + 1 - self._counts[name])
         return names + more
 
     def _items(
         self, names: list[tuple[bytes, bytes]], body_hash: bytes, now: int, localpart: Localpart | None
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield what the field is folded from, up to where the signature comes."""
-        yield b"", b"DKIM-Signature: v=1;"
-        yield b" ", self._domain_tag
-        yield b" ", self._selector_tag
+    ) -> list[tuple[bytes, bytes]]:
+        """Return what the field is folded from, up to where the signature comes."""
+        items = self._before_identity.copy()
         identity = self._identity
         if identity is None and localpart is not None:
             identity = Identity(domain=self._domain, localpart=str(localpart))
         if identity is not None:
-            yield b" ", b"i=%b;" % identity.tag().encode()
-        yield b" ", self._algorithm_tag
-        if self._forms_tag:
-            yield b" ", self._forms_tag
-        yield b" ", b"t=%d;" % now
+            items.append((b" ", b"i=%b;" % identity.tag().encode()))
+        items += self._after_identity
+        items.append((b" ", b"t=%d;" % now))
         if self._lifetime is not None:
-            yield b" ", b"x=%d;" % (now + self._lifetime)
-        separator, before = b" ", b"h="
-        last = len(names) - 1
-        for number, (_, name) in enumerate(names):
-            yield separator, before + name + (b":" if number < last else b";")
-            separator = before = b""
-        yield b" ", b"bh=%b;" % body_hash
-        yield b" ", b"b="
+            items.append((b" ", b"x=%d;" % (now + self._lifetime)))
+        listed = [(b"", written) for _, written in names]
+        listed[0] = (b" ", b"h=" + listed[0][1])
+        separator, last = listed[-1]
+        listed[-1] = (separator, last[:-1] + b";")
+        items += listed
+        items += ((b" ", b"bh=%b;" % body_hash), (b" ", b"b="))
+        return items
 
 
 def _both_forms(name: str) -> tuple[bytes, bytes]:
     written = name.encode("ascii")
-    return written.lower(), written
+    return written.lower(), written + b":"
 
 
 def _operation(key: PrivateKey) -> Callable[[bytes], bytes]:

@@ -213,13 +213,13 @@ def _number(text: str, digits: int, what: str) -> int:
     return int(text)
 
 
-def unsigned(rest: bytes) -> bytes:
+def unsigned(text: bytes) -> bytes:
     """Return a field without the value of b=, and without the blanks around that: what the signature is over.
 
     Args:
-        rest: all that follows the field's name, its colon included; a list of tags, as `parse_signature` found.
+        text: the field as it stands, without its last line end; a list of tags, as `parse_signature` found.
     """
-    tags = rest.split(b";")
+    tags = text.split(b";")
     for number, tag in enumerate(tags):
         name, equals, _ = tag.partition(b"=")
         if name.rpartition(b":")[2].strip(b" \t\r\n") == b"b":

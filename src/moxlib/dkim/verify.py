@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from moxlib.dkim.canonical import BodyHash, Canonicalization, canonical_field
 from moxlib.dkim.errors import InvalidSignature, shown
-from moxlib.dkim.fields import FieldText, Head, read_head
+from moxlib.dkim.head import Head, read_head
 from moxlib.dkim.keys import MAX_RSA_BITS, MIN_RSA_BITS, PublicKey
 from moxlib.dkim.lookup import Lookup, NotFound, lookup_record
 from moxlib.dkim.record import Record
@@ -67,7 +67,7 @@ async def verify(
     seconds = (datetime.now(UTC) if now is None else now).timestamp()
     source = open_source(message, size)
     head = await _read(source, lambda: read_head(source))
-    fields = head.by_name.get(b"dkim-signature", [])
+    fields = head.fields(Canonicalization.SIMPLE).get(b"dkim-signature", [])
     examined = [_examine(each, head, seconds, policy) for each in fields[: policy.max_signatures]]
     records = await _look_up(resolver, [each.signature for each in examined if isinstance(each, _Candidate)])
     results = await _read(source, lambda: _judge_all(examined, records, _Message(source, head), policy))
@@ -86,10 +86,10 @@ async def _read(source: Source, work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A signature to be verified, and its field."""
+    """A signature to be verified, and its field as it stands."""
 
     signature: Signature
-    text: FieldText
+    text: bytes
 
 
 class _Refused(Exception):
@@ -122,10 +122,10 @@ class _Message:
         return found
 
 
-def _examine(text: FieldText, head: Head, now: float, policy: Policy) -> _Candidate | Result:
+def _examine(text: bytes, head: Head, now: float, policy: Policy) -> _Candidate | Result:
     """Look at what a signature says (RFC 6376 6.1.1)."""
     try:
-        signature = parse_signature(text[1].partition(b":")[2])
+        signature = parse_signature(text.partition(b":")[2])
     except InvalidSignature as error:
         return Result(status=Status.PERMERROR, problem=Problem.SYNTAX, error=str(error))
     try:
@@ -139,7 +139,7 @@ def _examine(text: FieldText, head: Head, now: float, policy: Policy) -> _Candid
 def _check_signature(signature: Signature, head: Head, now: float) -> None:
     if "from" not in map(str.lower, signature.headers):
         raise _Refused(Problem.FROM, "From is not signed")
-    if len(head.by_name.get(b"from", ())) > 1:  # RFC 6376 8.15: who reads it may be shown the one that is not signed
+    if len(head.fields(Canonicalization.SIMPLE).get(b"from", ())) > 1:  # RFC 6376 8.15: the other one may be shown
         raise _Refused(Problem.FROM, "there is more than one From")
     if signature.expires_at is not None and signature.expires_at < now:
         raise _Refused(Problem.EXPIRED, f"it has expired, at {signature.expires_at}")
@@ -229,9 +229,8 @@ def _usable_key(signature: Signature, record: Record) -> PublicKey:
 def _check_value(candidate: _Candidate, key: PublicKey, head: Head) -> None:
     """Verify the signature of the header, that with the hash of the body included (RFC 6376 3.7)."""
     signature = candidate.signature
-    name, rest = candidate.text
     names = [each.lower().encode("ascii") for each in signature.headers]
-    own = canonical_field(name, unsigned(rest), signature.header_form)
+    own = canonical_field(unsigned(candidate.text), signature.header_form)
     signed = head.selected(names, signature.header_form) + own
     try:
         if isinstance(key, RSAPublicKey):

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from moxlib.dkim.canonical import BodyHash, Canonicalization, canonical_field
+from moxlib.dkim.canonical import BodyHash, Canonicalization, canonical_field, canonical_fields
 
 SIMPLE, RELAXED = Canonicalization.SIMPLE, Canonicalization.RELAXED
 
@@ -18,9 +18,10 @@ def digest(body: bytes, form: Canonicalization, length: int | None = None, cut: 
 
 
 def test_fields_of_the_example_in_section_3_4_5() -> None:
-    assert canonical_field(b"A", b": X", RELAXED) == b"a:X"
-    assert canonical_field(b"B ".strip(), b" : Y\t\r\n\tZ  ", RELAXED) == b"b:Y Z"
-    assert canonical_field(b"B", b" : Y\t\r\n\tZ  ", SIMPLE) == b"B : Y\t\r\n\tZ  "
+    header = b"A: X\r\nB : Y\t\r\n\tZ  \r\n"
+    assert canonical_fields(header, RELAXED) == {b"a": [b"a:X"], b"b": [b"b:Y Z"]}
+    assert canonical_fields(header, SIMPLE) == {b"a": [b"A: X"], b"b": [b"B : Y\t\r\n\tZ  "]}
+    assert canonical_field(b"B \t: Y\t\r\n\tZ  ", RELAXED) == b"b:Y Z"
 
 
 BODIES = [

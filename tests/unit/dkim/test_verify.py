@@ -64,7 +64,7 @@ def by_hand(signed: Callable[[bytes], bytes] = ed25519, **changes: Any) -> bytes
     }
     rest = ": " + "; ".join(f"{name}={value}" for name, value in tags.items() if value is not None) + "; b="
     value = signed(
-        b"From: a@example.org\r\n" + canonical_field(b"DKIM-Signature", rest.encode(), Canonicalization.SIMPLE)
+        b"From: a@example.org\r\n" + canonical_field(b"DKIM-Signature" + rest.encode(), Canonicalization.SIMPLE)
     )
     return b"DKIM-Signature" + rest.encode() + base64.b64encode(value) + b"\r\n" + MESSAGE
 

@@ -1,44 +1,50 @@
-"""The header of a message as DKIM sees it: its fields in order, each octet of them kept."""
+"""The header of a message as DKIM sees it."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Final
 
-from moxlib.dkim.canonical import Canonicalization, canonical_field
+from moxlib.dkim.canonical import Canonicalization, canonical_fields
 from moxlib.errors import LimitExceeded
 from moxlib.message import MAX_HEADER, InvalidMessage, inspect_header
 from moxlib.message.source import Source
 
-__all__ = ["FieldText", "Head", "read_head"]
+__all__ = ["Head", "read_head"]
 
 MAX_LINES: Final = 20_000  # of a header: more than those of 1 MiB at 78 octets each, which is a line's usual length
 
-FieldText = tuple[bytes, bytes]
-"""A field: its name, and all that follows it without the last line end."""
-
-# RFC 5322 2.2, and 4.5 for the blanks before the colon. What `inspect_header` accepts, with a group around the name.
+# RFC 5322 2.2, and 4.5 for the blanks before the colon: what `inspect_header` accepts.
 # Groups repeat inside atomic ones, (?>(?:...)*): Python before 3.11.5 matches (?:...)*+ wrongly (CPython gh-106052).
-_REST = rb"[ \t]*+:[^\r\n\0]*+(?>(?:\r\n[ \t][^\r\n\0]*+)*)"
-_block = re.compile(rb"(?>(?:[!-9;-~]++" + _REST + rb"\r\n)*)").fullmatch
-_fields = re.compile(rb"([!-9;-~]++)(" + _REST + rb")\r\n").findall
+_FIELD: Final = rb"[!-9;-~]++[ \t]*+:[^\r\n\0]*+(?>(?:\r\n[ \t][^\r\n\0]*+)*)\r\n"
+_block = re.compile(rb"(?>(?:" + _FIELD + rb")+)").fullmatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """The header of a message.
+    """The header of a message, checked.
+
+    Args:
+        block: its fields, each with its line end.
+        body_start: as below.
 
     Attributes:
-        fields: all of them, in order.
         body_start: the offset of the body; None if the message ends without the blank line before it.
-        by_name: those of each name, in lower case.
     """
 
-    fields: Sequence[FieldText]
-    body_start: int | None
-    by_name: dict[bytes, list[FieldText]] = field(repr=False)
+    __slots__ = ("_block", "_fields", "body_start")
 
-    def selected(self, names: Sequence[bytes], form: Canonicalization) -> bytes:
+    def __init__(self, block: bytes, body_start: int | None) -> None:
+        self._block = block
+        self._fields: dict[Canonicalization, dict[bytes, list[bytes]]] = {}
+        self.body_start: int | None = body_start
+
+    def fields(self, form: Canonicalization) -> dict[bytes, list[bytes]]:
+        """Return the fields in a canonical form, without their last line ends, by name in lower case."""
+        fields = self._fields.get(form)
+        if fields is None:
+            fields = self._fields[form] = canonical_fields(self._block, form)
+        return fields
+
+    def selected(self, names: Iterable[bytes], form: Canonicalization) -> bytes:
         """Return the fields that a signature of these names is over, canonical, each with its line end.
 
         Each time that a name comes, it stands for the next field of that name from below; when there is no more, for
@@ -48,16 +54,17 @@ class Head:
             names: in lower case.
             form: the canonical form.
         """
+        fields = self.fields(form)
         used: dict[bytes, int] = {}
         chosen = []
         for name in names:
-            of_name = self.by_name.get(name)
+            of_name = fields.get(name)
             if of_name is None:
                 continue
-            number = used.get(name, 0)
-            if number < len(of_name):
-                used[name] = number + 1
-                chosen.append(canonical_field(*of_name[-1 - number], form))
+            number = used.get(name, 0) + 1
+            if number <= len(of_name):
+                used[name] = number
+                chosen.append(of_name[-number])
         chosen.append(b"")
         return b"\r\n".join(chosen)
 
@@ -76,11 +83,7 @@ def read_head(source: Source) -> Head:
     block = source.read(0, source.size if end < 0 else end + 2)
     if block.count(b"\n") > MAX_LINES:
         raise LimitExceeded(MAX_LINES, "lines of header")
-    if not block or not _block(block):
+    if not _block(block):
         inspect_header(block)  # says what is wrong, and where
         raise InvalidMessage("no header", 1, 0)
-    fields = _fields(block)
-    by_name: dict[bytes, list[FieldText]] = {}
-    for each in fields:
-        by_name.setdefault(each[0].lower(), []).append(each)
-    return Head(fields=fields, body_start=None if end < 0 else end + 4, by_name=by_name)
+    return Head(block, None if end < 0 else end + 4)
