@@ -2,7 +2,7 @@
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Final
 
@@ -59,9 +59,14 @@ class Record:
     services: tuple[str, ...] = ("*",)
     flags: tuple[str, ...] = ()
     notes: str = ""
+    _key: PublicKey | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self.key()
+        object.__setattr__(self, "_key", _loaded(self.key_type, self.public_key) if self.public_key else None)
+
+    def key(self) -> PublicKey | None:
+        """Return the public key for `cryptography`; None if it was revoked."""
+        return self._key
 
     @property
     def revoked(self) -> bool:
@@ -83,26 +88,9 @@ class Record:
         """Whether the key is for mail at all."""
         return bool({"*", "email"}.intersection(self.services))
 
-    def key(self) -> PublicKey | None:
-        """Return the public key for `cryptography`; None if it was revoked.
-
-        Raises:
-            InvalidKey: never, of a record that was constructed.
-        """
-        if not self.public_key:
-            return None
-        if self.key_type is KeyType.ED25519:
-            if len(self.public_key) != ED25519_SIZE:
-                raise InvalidKey(f"an Ed25519 public key of {len(self.public_key)} octets, not {ED25519_SIZE}")
-            return Ed25519PublicKey.from_public_bytes(self.public_key)
-        try:
-            # RFC 6376 3.6.1 has RSAPublicKey in one place and SubjectPublicKeyInfo in another (erratum 3017).
-            key = load_der_public_key(self.public_key)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise InvalidKey("not an RSA public key in DER") from error
-        if not isinstance(key, RSAPublicKey):
-            raise InvalidKey("a public key of another kind than RSA")
-        return key
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by what is published: keys of `cryptography` cannot be pickled."""
+        return _rebuild, tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     def __str__(self) -> str:
         """Return the text to publish, without tags that say what holds anyway."""
@@ -128,6 +116,26 @@ class Record:
     def zone_data(self) -> str:
         """Return the strings as a zone file has them, in quotes: what many web forms of DNS providers take too."""
         return " ".join('"' + text.replace("\\", r"\\").replace('"', r"\"") + '"' for text in self.strings())
+
+
+def _rebuild(*values: object) -> Record:
+    names = [each.name for each in fields(Record) if each.init]
+    return Record(**dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
+
+
+def _loaded(key_type: KeyType, octets: bytes) -> PublicKey:
+    if key_type is KeyType.ED25519:
+        if len(octets) != ED25519_SIZE:
+            raise InvalidKey(f"an Ed25519 public key of {len(octets)} octets, not {ED25519_SIZE}")
+        return Ed25519PublicKey.from_public_bytes(octets)
+    try:
+        # RFC 6376 3.6.1 has RSAPublicKey in one place and SubjectPublicKeyInfo in another (erratum 3017).
+        key = load_der_public_key(octets)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InvalidKey("not an RSA public key in DER") from error
+    if not isinstance(key, RSAPublicKey):
+        raise InvalidKey("a public key of another kind than RSA")
+    return key
 
 
 def record_name(selector: str, domain: Domain) -> str:

@@ -162,6 +162,9 @@ def _check_policy(signature: Signature, policy: Policy) -> None:
 async def _look_up(resolver: Resolver, signatures: list[Signature]) -> dict[tuple[str, str], Lookup]:
     """Return what there is at each selector and domain, looked up once."""
     wanted = {(each.selector, each.domain.ascii): each for each in signatures}
+    if len(wanted) == 1:
+        [(key, only)] = wanted.items()
+        return {key: await lookup_record(resolver, only.selector, only.domain)}
     async with asyncio.TaskGroup() as group:
         tasks = {
             key: group.create_task(lookup_record(resolver, each.selector, each.domain)) for key, each in wanted.items()

@@ -28,6 +28,7 @@ def test_a_record_says_all_that_is_not_the_default_and_is_read_back() -> None:
         public_key=SPKI, hashes=("sha256", "sha1"), services=("email",), flags=("y", "s"), notes=" ä\t=\u2028;"
     )
     assert parse_record(str(record)) == record
+    assert pickle.loads(pickle.dumps(record)) == record
     assert str(record).isascii()
     assert (record.testing, record.strict_identity, record.for_email, record.revoked) == (True, True, True, False)
     assert parse_record(str(Record(public_key=b""))) == Record(public_key=b"")
