@@ -1,11 +1,10 @@
 """What goes wrong with DKIM, other than that a signature is bad: that is a `Result`.
 
-MoxlibError
-└── InputError
-    ├── InvalidKey              what was given is no private key that signs
-    │   └── WeakKey             an RSA key that is too short to sign with
-    ├── InvalidRecord           a text is no DKIM record
-    └── InvalidSignature        a header field is no DKIM signature
+InputError
+├── InvalidKey              what was given is no private key that signs
+│   └── WeakKey             an RSA key that is too short to sign with
+├── InvalidRecord           a text is no DKIM record
+└── InvalidSignature        a header field is no DKIM signature
 
 A message whose header cannot be read is a `moxlib.message.InvalidMessage`; one with too much of it, a `LimitExceeded`.
 """
