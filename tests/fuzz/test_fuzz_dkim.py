@@ -30,6 +30,8 @@ TAG_VALUES = [
     *("From:To", "from : from", "a@example.org", "=3B@example.org", "dns/txt", "s", "y", "s:y", "*", "email", "rsa"),
     *(
         "ed25519",
+        "=20",
+        "=C3=A4=20",
         "0",
         "99999999999999",
         "AAAA",

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from moxlib.dkim.errors import InvalidKey, InvalidRecord, shown
 from moxlib.dkim.keys import PrivateKey, PublicKey, checked_key
-from moxlib.dkim.tags import TagError, parse_selector, split_base64, split_tags, split_words
+from moxlib.dkim.tags import TagError, is_word, parse_selector, split_base64, split_tags, split_words
 from moxlib.dns import Domain
-from moxlib.errors import LimitExceeded
+from moxlib.errors import InputError, LimitExceeded
 
 __all__ = ["KeyType", "Record", "parse_record", "record_for", "record_name"]
 
@@ -24,7 +24,7 @@ MAX_RECORD: Final = 16 * 1024  # characters: ten times a record with a key of 81
 MAX_STRING: Final = 255  # octets of one string of a TXT record, RFC 1035 3.3.14
 ED25519_SIZE: Final = 32  # octets, RFC 8463 3
 
-_not_in_notes = re.compile(rb"[^ -:<>-~]|^ ")  # RFC 2045 6.7, and what separates tags
+_not_in_notes = re.compile(rb"[^ -:<>-~]|^ | \Z")  # RFC 2045 6.7, and what separates tags
 _octet = re.compile(rb"=([0-9A-F]{2})")
 _version_only = re.compile(r"[ \t]*v[ \t]*=[ \t]*DKIM1[ \t]*(?:;|\Z)").match
 
@@ -45,12 +45,13 @@ class Record:
             the key was revoked.
         key_type: of which kind it is.
         hashes: those that signatures may be made with; empty for any.
-        services: what it is for; `*` for everything. Mail is `email`.
+        services: what it is for, at least one word; `*` for everything. Mail is `email`.
         flags: `y` while the domain tries DKIM, `s` if `i=` may not be below the domain.
         notes: for people who look after it.
 
     Raises:
         InvalidKey: the octets are no key of that kind.
+        InputError: what a list has is no word in lower case, or there are no services.
     """
 
     public_key: bytes
@@ -62,6 +63,11 @@ class Record:
     _key: PublicKey | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("hashes", "services", "flags"):
+            words = tuple(getattr(self, name))
+            object.__setattr__(self, name, words)
+            if not all(map(is_word, words)) or not (words or name != "services"):
+                raise InputError(f"the {name} of a DKIM record are not words: {shown(repr(words))}")
         object.__setattr__(self, "_key", _loaded(self.key_type, self.public_key) if self.public_key else None)
 
     def key(self) -> PublicKey | None:
@@ -208,7 +214,8 @@ def _made(tags: dict[str, str]) -> Record:
 
 
 def _written_notes(notes: str) -> str:
-    return _not_in_notes.sub(lambda match: b"=%02X" % match[0][0], notes.encode()).decode("ascii")
+    octets = notes.encode("utf-8", "replace")  # of what is no Unicode, a question mark
+    return _not_in_notes.sub(lambda match: b"=%02X" % match[0][0], octets).decode("ascii")
 
 
 def _read_notes(value: str) -> str:

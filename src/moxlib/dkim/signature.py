@@ -70,7 +70,7 @@ class Identity:
         """Return it as the tag has it: what would end the tag, or look like an escape, is escaped.
 
         Differs: RFC 6376 2.11 escapes blanks and more than ASCII too; mox escapes nothing. Blanks in quotes are left
-        alone for equality with it, as is UTF-8 (RFC 8616 3).
+        alone for equality with it, as is UTF-8 (RFC 8616 5).
         """
         return _escaped.sub(lambda match: f"={ord(match[0]):02X}", self.localpart or "") + f"@{self.domain.ascii}"
 
@@ -112,7 +112,7 @@ class Signature:
 
 def is_field_name(name: str) -> bool:
     """Return whether a header field can have this name, and a signature list it."""
-    return _header_name(name.replace(":", " ")) is not None
+    return _header_name(name) is not None
 
 
 def parse_signature(value: bytes) -> Signature:
@@ -139,8 +139,8 @@ def _made(tags: dict[str, str]) -> Signature:
         raise TagError(f"of an unknown version: {shown(tags['v'])}")
     header_form, body_form = _forms(tags.get("c", "simple/simple"))
     signature = Signature(
-        domain=_domain(tags["d"]),
-        selector=parse_selector(tags["s"]),
+        domain=parse_domain(tags["d"]),  # in U-labels too: RFC 8616 5
+        selector=_selector(tags["s"]),
         algorithm=_algorithm_of(tags["a"]),
         header_form=header_form,
         body_form=body_form,
@@ -167,10 +167,8 @@ def _check(signature: Signature) -> None:
         raise TagError("it expires before it was made")
 
 
-def _domain(text: str) -> Domain:
-    if not text.isascii():  # RFC 6376 3.5: in A-labels
-        raise TagError("a domain that is not in ASCII")
-    return parse_domain(text)
+def _selector(text: str) -> str:
+    return parse_selector(text if text.isascii() else parse_domain(text).ascii)
 
 
 def _algorithm_of(text: str) -> str:

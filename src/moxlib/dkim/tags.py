@@ -9,15 +9,15 @@ from moxlib.dkim.errors import shown
 from moxlib.dns import InvalidDomain
 from moxlib.dns.domain import check_lengths
 
-__all__ = ["TagError", "parse_selector", "split_base64", "split_list", "split_tags", "split_words"]
+__all__ = ["TagError", "is_word", "parse_selector", "split_base64", "split_list", "split_tags", "split_words"]
 
 MAX_SELECTOR: Final = 253  # octets, as many as a domain name has; the regular expression is not to see more
 
 _BLANKS: Final = " \t\r\n"  # where they stand was checked: line ends only in folds
 _name = re.compile(r"[A-Za-z][A-Za-z0-9_]*").fullmatch
-# Folds are blanks here, and what RFC 6376 leaves to octets above 127 is UTF-8 (RFC 8616 3).
+# Folds are blanks here, and what RFC 6376 leaves to octets above 127 is UTF-8 (RFC 8616 5).
 _value = re.compile(r"(?>(?:[\t -:<-~\x80-\U0010ffff]|\r\n[ \t])*)").fullmatch
-_word = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?").fullmatch  # hyphenated-word
+_word = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?").fullmatch  # hyphenated-word
 _blanks = re.compile(r"[ \t\r\n]+")
 # RFC 6376 3.1 has the labels of domain names; with underscores, which some have, and mox takes.
 _selector = re.compile(r"(?:[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9_-]*[a-z0-9])?").fullmatch
@@ -73,11 +73,15 @@ def split_words(value: str, what: str) -> tuple[str, ...]:
     Raises:
         TagError: an item is no word; the text names `what`.
     """
-    words = split_list(value)
-    # RFC 6376 3.6.1 has "*" in lists of services.
-    if not all(word == "*" or _word(word) for word in words):
+    words = tuple(split_list(value.lower()))
+    if not all(map(is_word, words)):
         raise TagError(f"{what} is not a list of words: {shown(value)}")
-    return tuple(word.lower() for word in words)
+    return words
+
+
+def is_word(text: str) -> bool:
+    """Return whether a list may have this item: a word in lower case, or what stands for all (RFC 6376 3.6.1)."""
+    return text == "*" or _word(text) is not None
 
 
 def parse_selector(text: str) -> str:

@@ -165,10 +165,14 @@ async def _look_up(resolver: Resolver, signatures: list[Signature]) -> dict[tupl
     if len(wanted) == 1:
         [(key, only)] = wanted.items()
         return {key: await lookup_record(resolver, only.selector, only.domain)}
-    async with asyncio.TaskGroup() as group:
-        tasks = {
-            key: group.create_task(lookup_record(resolver, each.selector, each.domain)) for key, each in wanted.items()
-        }
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                key: group.create_task(lookup_record(resolver, each.selector, each.domain))
+                for key, each in wanted.items()
+            }
+    except ExceptionGroup as errors:  # the first one, as if there had been one lookup
+        raise errors.exceptions[0] from None
     return {key: task.result() for key, task in tasks.items()}
 
 

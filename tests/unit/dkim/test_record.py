@@ -9,7 +9,7 @@ from tests.unit.dkim.keys import DOMAIN, ED25519, RSA
 
 from moxlib.dkim import InvalidKey, InvalidRecord, KeyType, Record, parse_record, record_for, record_name
 from moxlib.dns import InvalidDomain
-from moxlib.errors import LimitExceeded
+from moxlib.errors import InputError, LimitExceeded
 
 SPKI = RSA.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 P = base64.b64encode(SPKI).decode()
@@ -108,6 +108,18 @@ def test_keys_of_another_curve_in_a_record_are_none() -> None:
         Record(public_key=der)
     with pytest.raises(InvalidKey, match="31 octets"):
         Record(public_key=ED_RAW[1:], key_type=KeyType.ED25519)
+
+
+@pytest.mark.parametrize("options", [{"services": ()}, {"flags": ("y;p=",)}, {"hashes": ("SHA256",)}, {"flags": ("",)}])
+def test_records_that_could_not_be_read_cannot_be(options: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(InputError, match=f"the {next(iter(options))} of a DKIM record are not words"):
+        Record(public_key=b"", **options)  # type: ignore[arg-type]
+
+
+def test_notes_are_read_back_with_their_blanks() -> None:
+    for notes in ("", " ", " a ", "\ta\r\n", "a  b", "=3B"):
+        assert parse_record(str(Record(public_key=b"", notes=notes))).notes == notes
+    assert parse_record(str(Record(public_key=b"", notes="\udcff"))).notes == "?"
 
 
 def test_records_have_a_limit() -> None:

@@ -66,6 +66,12 @@ def test_all_tags() -> None:
     assert signature.headers == ("From", "To", "From")
 
 
+def test_domains_in_utf8_are_read() -> None:
+    signature = parsed(d="bücher.example", s="ä", i="jörg@a.bücher.example")
+    assert (signature.domain, signature.selector) == (parse_domain("xn--bcher-kva.example"), "xn--4ca")
+    assert str(signature.identity) == "jörg@a.xn--bcher-kva.example"
+
+
 @pytest.mark.parametrize("name", TAGS)
 def test_required_tags(name: str) -> None:
     with pytest.raises(InvalidSignature, match=f"without the tag {name}$"):
@@ -89,7 +95,8 @@ def test_required_tags(name: str) -> None:
         {"c": "nofws"},
         {"c": "relaxed/relaxed/relaxed"},
         {"d": ""},
-        {"d": "bücher.example"},
+        {"d": "bü_cher.example"},
+        {"s": "a_ü"},
         {"d": "a b"},
         {"s": "a b"},
         {"s": ""},

@@ -276,6 +276,16 @@ async def test_a_record_is_looked_up_once_and_all_at_once() -> None:
     assert sorted(asked) == ["a._domainkey.example.org", "b._domainkey.example.org"]
 
 
+async def test_what_a_resolver_raises_otherwise_is_raised() -> None:
+    class Broken(MockResolver):
+        async def lookup_txt(self, name: str) -> Any:
+            raise ConnectionError(name)
+
+    for made in ([selector("a")], [selector("a"), selector("b")]):
+        with pytest.raises(ConnectionError):
+            await verify(sign(MESSAGE, made, now=NOW) + MESSAGE, resolver=Broken(), now=NOW)
+
+
 async def test_a_message_may_end_after_its_header() -> None:
     made = selector()
     header = b"From: a@example.org\r\n"
