@@ -17,6 +17,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
 from datetime import datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self, cast
 
@@ -214,7 +215,7 @@ class ContentDirectory:
             ContentDamaged: the file is gone, cannot be read, or its length has changed.
             StorageError: this process cannot open it now.
         """
-        file = await asyncio.to_thread(self._open, stored)
+        file = await asyncio.to_thread(self.open, stored)
         try:
             left = stored.size
             while left > 0:
@@ -228,7 +229,13 @@ class ContentDirectory:
         finally:
             file.close()
 
-    def _open(self, stored: StoredContent) -> BinaryIO:
+    def open(self, stored: StoredContent) -> BufferedReader:
+        """Open a file, which blocks. Nothing of it is checked.
+
+        Raises:
+            ContentDamaged: the file is gone, or cannot be read.
+            StorageError: this process cannot open it now.
+        """
         if stored.file is None:
             raise ContentDamaged("the content lies in no file")
         try:

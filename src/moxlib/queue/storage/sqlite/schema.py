@@ -13,6 +13,7 @@ from moxlib.queue.storage.sqlite.errors import is_busy
 
 __all__ = ["OPEN_BUSY_MS", "connect", "create_file", "migrate", "migrations"]
 
+VERSION_TABLE = "moxlib_schema"
 BUSY_MS = 100  # how long SQLite itself waits for another process's lock, before the engine decides whether to go on
 OPEN_BUSY_MS = 60_000  # while it opens: for a migration, or a recovery after a crash, by another process
 
@@ -94,28 +95,33 @@ def migrations() -> tuple[str, ...]:
     return numbered("moxlib.queue.storage.sqlite")
 
 
-def migrate(connection: sqlite3.Connection, steps: tuple[str, ...]) -> None:
+def migrate(connection: sqlite3.Connection, steps: tuple[str, ...], *, table: str = VERSION_TABLE) -> None:
     """Bring the schema up to date in one transaction; safe when several processes start at once.
 
     If it is up to date, no lock is waited for: who has it may be waiting for the queue, in a transaction of its own.
+
+    Args:
+        connection: to the database.
+        steps: the migrations' SQL, in order.
+        table: which table has the version: a constant of the program's.
 
     Raises:
         SchemaTooNew: the database has more migrations than this moxlib knows.
     """
     if not _locked_at_once(connection):
-        if _version(connection) == len(steps):
+        if _version(connection, table) == len(steps):
             return
         connection.execute("BEGIN IMMEDIATE")
     try:
-        connection.execute("CREATE TABLE IF NOT EXISTS moxlib_schema (version INTEGER NOT NULL)")
-        version = _version(connection)
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (version INTEGER NOT NULL)")
+        version = _version(connection, table)
         _refuse_newer(version, len(steps))
         for step in steps[version:]:
             for statement in _statements(step):
                 connection.execute(statement)
         if version < len(steps):
-            connection.execute("DELETE FROM moxlib_schema")
-            connection.execute("INSERT INTO moxlib_schema (version) VALUES (?)", (len(steps),))
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+            connection.execute(f"INSERT INTO {table} (version) VALUES (?)", (len(steps),))  # noqa: S608 - a constant
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -138,10 +144,10 @@ def _locked_at_once(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'moxlib_schema'").fetchall():
+def _version(connection: sqlite3.Connection, table: str) -> int:
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchall():
         return 0
-    found = connection.execute("SELECT version FROM moxlib_schema").fetchall()
+    found = connection.execute(f"SELECT version FROM {table}").fetchall()  # noqa: S608 - a constant
     return int(found[0][0]) if found else 0
 
 
