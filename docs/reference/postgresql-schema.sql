@@ -178,6 +178,23 @@ CREATE TABLE moxlib_schema (
     version integer NOT NULL
 );
 
+CREATE TABLE moxlib_sent (
+    account text NOT NULL,
+    step bigint NOT NULL,
+    slot bigint NOT NULL,
+    recipients integer NOT NULL,
+    first_time integer NOT NULL,
+    PRIMARY KEY (account, step, slot)
+);
+
+CREATE TABLE moxlib_sent_to (
+    account text NOT NULL,
+    recipient bytea NOT NULL,
+    slot bigint NOT NULL,
+    last_day integer NOT NULL,
+    PRIMARY KEY (account, recipient, slot)
+);
+
 CREATE TABLE moxlib_slot (
     destination text NOT NULL,
     worker bigint NOT NULL,
@@ -274,6 +291,8 @@ CREATE INDEX moxlib_retired_base_address ON moxlib_retired USING btree (base_add
 CREATE INDEX moxlib_retired_forget_at ON moxlib_retired USING btree (forget_at);
 
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired USING btree (keep_until) WHERE ((hidden = 0) AND (keep_until < forget_at));
+
+CREATE INDEX moxlib_sent_to_last_day ON moxlib_sent_to USING btree (last_day);
 
 CREATE INDEX moxlib_slot_worker ON moxlib_slot USING btree (worker);
 

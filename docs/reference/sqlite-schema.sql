@@ -26,6 +26,8 @@ CREATE INDEX moxlib_retired_forget_at ON moxlib_retired (forget_at);
 
 CREATE INDEX moxlib_retired_keep_until ON moxlib_retired (keep_until) WHERE hidden = 0 AND keep_until < forget_at;
 
+CREATE INDEX moxlib_sent_to_last_day ON moxlib_sent_to (last_day);
+
 CREATE INDEX moxlib_slot_worker ON moxlib_slot (worker);
 
 CREATE INDEX moxlib_sts_policy_checked ON moxlib_sts_policy (checked) WHERE policy_text <> '';
@@ -178,6 +180,23 @@ CREATE TABLE moxlib_retired (
 , base_address TEXT NOT NULL DEFAULT '', fromid TEXT NOT NULL DEFAULT '', hidden INTEGER NOT NULL DEFAULT 0, forget_at INTEGER NOT NULL DEFAULT 0, feedback TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE moxlib_schema (version INTEGER NOT NULL);
+
+CREATE TABLE moxlib_sent (
+    account TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    recipients INTEGER NOT NULL,
+    first_time INTEGER NOT NULL,
+    PRIMARY KEY (account, step, slot)
+) WITHOUT ROWID;
+
+CREATE TABLE moxlib_sent_to (
+    account TEXT NOT NULL,
+    recipient BLOB NOT NULL,
+    slot INTEGER NOT NULL,
+    last_day INTEGER NOT NULL,
+    PRIMARY KEY (account, recipient, slot)
+) WITHOUT ROWID;
 
 CREATE TABLE moxlib_sequence (
     next_id INTEGER NOT NULL

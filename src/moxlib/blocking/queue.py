@@ -199,6 +199,11 @@ class Queue(Opened[AsyncQueue]):
     export_suppressions: Final = iterating(AsyncQueue.export_suppressions)
     unsubscribe: Final = blocking(AsyncQueue.unsubscribe)
 
+    # sending limits
+
+    sent_in_a_day: Final = blocking(AsyncQueue.sent_in_a_day)
+    check_sending_limits: Final = blocking(AsyncQueue.check_sending_limits)
+
     # incoming
 
     incoming: Final = blocking(AsyncQueue.incoming)

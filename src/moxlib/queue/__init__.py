@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         InvalidFilter,
         InvalidSchedule,
         InvalidSubmission,
+        MessageLimitReached,
         MessageTooLarge,
         QueueClosed,
+        RecipientLimitReached,
         SchemaTooNew,
         StorageBusy,
         StorageDamaged,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from moxlib.queue.routing import Route
     from moxlib.queue.schedule import MOX_SCHEDULE, RetrySchedule
     from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+    from moxlib.queue.sending import SendingLimits, Sent
     from moxlib.queue.shaping import Shaping, ShapingChange, ShapingRules
     from moxlib.queue.sources import Source, SourceSet
     from moxlib.queue.suppression import Cause, Evidence, Expiry, Suppression, SuppressionPolicy
@@ -126,6 +129,7 @@ __all__ = [
     "ManagedTransport",
     "Message",
     "MessageFilter",
+    "MessageLimitReached",
     "MessageTooLarge",
     "NotFeedback",
     "Notify",
@@ -137,6 +141,7 @@ __all__ = [
     "QueueClosed",
     "QueueConfig",
     "RecipientDSN",
+    "RecipientLimitReached",
     "RecordedFeedback",
     "RecordedResult",
     "ReplyClass",
@@ -150,6 +155,8 @@ __all__ = [
     "SMTPTransport",
     "SchemaTooNew",
     "Security",
+    "SendingLimits",
+    "Sent",
     "Services",
     "Shaping",
     "ShapingChange",
@@ -181,7 +188,8 @@ __all__ = [
 _CONFIG = "AccountConfig DomainConfig QueueConfig WorkerConfig"
 _ERRORS = (
     "ContentDamaged IdempotencyConflict InvalidConnection InvalidFilter InvalidSchedule InvalidSubmission "
-    "MessageTooLarge QueueClosed SchemaTooNew StorageBusy StorageDamaged StorageFull StorageReadOnly "
+    "MessageLimitReached MessageTooLarge QueueClosed RecipientLimitReached SchemaTooNew StorageBusy StorageDamaged "
+    "StorageFull StorageReadOnly "
     "StorageUnavailable TooManyRecipients UnknownTransport"
 )
 _FEEDBACK = "IncomingEnvelope RecordedFeedback RecordedResult ReportedStatus"
@@ -203,6 +211,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(_ERRORS.split(), ".errors"),
             **dict.fromkeys(("Classifier", "ReplyClass", "Rule", "read_rules"), ".reply_class"),
             **dict.fromkeys(("DirectTransport", "IPFamily"), ".transport.direct"),
+            **dict.fromkeys(("SendingLimits", "Sent"), ".sending"),
             **dict.fromkeys(("Shaping", "ShapingChange", "ShapingRules"), ".shaping"),
             **dict.fromkeys(("Source", "SourceSet"), ".sources"),
             **dict.fromkeys(("Cause", "Evidence", "Expiry", "Suppression", "SuppressionPolicy"), ".suppression"),

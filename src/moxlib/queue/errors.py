@@ -9,7 +9,9 @@ Below the roots of `moxlib.errors`::
                   ├── InvalidFilter       a filter, cursor or hold rule names what does not exist
                   └── UnknownTransport    a transport name that was not registered
     LimitExceeded ├── MessageTooLarge
-                  └── TooManyRecipients
+                  ├── TooManyRecipients
+                  ├── MessageLimitReached   the account has sent enough for a day; later it may again
+                  └── RecipientLimitReached  so it has to those it had never sent to
     StateError    └── QueueClosed
     StorageError  ├── StorageFull         no space left: free some, then try again
                   ├── StorageReadOnly     permissions, or a read-only file system
@@ -34,8 +36,10 @@ __all__ = [
     "InvalidFilter",
     "InvalidSchedule",
     "InvalidSubmission",
+    "MessageLimitReached",
     "MessageTooLarge",
     "QueueClosed",
+    "RecipientLimitReached",
     "SchemaTooNew",
     "StorageBusy",
     "StorageDamaged",
@@ -110,6 +114,20 @@ class TooManyRecipients(LimitExceeded):
     """One submission names more recipients than `QueueConfig.max_recipients`."""
 
     def __init__(self, limit: int, what: str = "list of recipients") -> None:
+        super().__init__(limit, what)
+
+
+class MessageLimitReached(LimitExceeded):
+    """The account would have sent more in 24 hours than `SendingLimits.messages_per_day`. Some hours later, it may."""
+
+    def __init__(self, limit: int, what: str = "number of recipients in a day") -> None:
+        super().__init__(limit, what)
+
+
+class RecipientLimitReached(LimitExceeded):
+    """The account would have written in 24 hours to more it never wrote to than its `SendingLimits` allow."""
+
+    def __init__(self, limit: int, what: str = "number of first-time recipients in a day") -> None:
         super().__init__(limit, what)
 
 

@@ -32,6 +32,7 @@ from moxlib.queue.fingerprint import fingerprint, message_digest
 from moxlib.queue.fromid import FromIDForSeveral, InvalidFromID, fromid_of, mail_from
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import is_text
+from moxlib.queue.sending import SendingLimits
 from moxlib.queue.storage.content import ContentWriter
 from moxlib.queue.suppression import BaseRules, base_key
 from moxlib.queue.types import Idempotency, NewRecipient, NewSubmission, RequireTLS, StoredContent
@@ -72,6 +73,7 @@ class Options:
     is_report: bool = False
     login: str | None = None
     fromid: bool | str | None = None
+    limits: SendingLimits | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +343,7 @@ def _submission(
         envid=options.dsn.envid if options.dsn is not None and options.dsn.envid else token(),
         ret=options.dsn.ret if options.dsn is not None else "",
         is_report=options.is_report,
+        limits=options.limits,
     )
 
 

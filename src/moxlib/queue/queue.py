@@ -15,6 +15,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.dns import InvalidDomain, parse_ip_domain
 from moxlib.errors import InputError, StateError
 from moxlib.queue import hold
+from moxlib.queue.allowance import AllowanceMethods
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
 from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
@@ -26,6 +27,7 @@ from moxlib.queue.notify import Notifier, fail_and_tell
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
 from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
+from moxlib.queue.sending import SendingLimits
 from moxlib.queue.storage.base import RunBlocking, Storage
 from moxlib.queue.storage.content import ContentWriter, MessageContent, Spool
 from moxlib.queue.storage.opening import storage_for
@@ -47,7 +49,7 @@ TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base6
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
+class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, AllowanceMethods):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -194,6 +196,7 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
         is_report: bool = False,
         login: str | None = None,
         fromid: bool | str | None = None,
+        limits: SendingLimits | None = None,
         connection: object | None = None,
     ) -> tuple[Submission, ...]:
         """Put a message into the queue for one or many recipients. When this returns, it is on disk.
@@ -226,6 +229,9 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
             fromid: whether each recipient gets a MAIL FROM of its own, `sender` with a random text behind a separator,
                 by which a bounce says whose it is. None: by `login`. A text: there is one in `sender` already, this
                 one, and one recipient.
+            limits: how much the account may send in a day, with this message. It is counted in the same transaction,
+                over all processes, among what was submitted with limits. (Of other connections' transactions, what is
+                committed.) None: nothing is counted.
             connection: a connection to the queue's own database in whose transaction to do it: `sqlite3.Connection`
                 (used in this thread), `psycopg.Connection`, `psycopg.AsyncConnection`, aiosqlite's, or a session or
                 connection of SQLAlchemy on one of these. Workers see the message after the commit; the observer does
@@ -239,6 +245,7 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
                 wrong; the text says what and where.
             MessageTooLarge, TooManyRecipients: over the limits of the configuration.
             IdempotencyConflict: another message was submitted under the key.
+            MessageLimitReached, RecipientLimitReached: over `limits`.
             InvalidFromID: the sender can have no fromid; or the one given is used, or for several recipients.
             InvalidConnection: a connection of another kind, to another database, or without a transaction.
             StorageFull, StorageBusy, StorageError: it could not be stored. In all cases nothing was.
@@ -260,6 +267,7 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods):
             is_report=is_report,
             login=login,
             fromid=fromid,
+            limits=limits,
             connection=connection,
         )
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Self
 
 from moxlib.queue.errors import InvalidFilter
 from moxlib.queue.reply_class import ReplyClass
+from moxlib.queue.sending import SendingLimits
 
 __all__ = [
     "NO_EXTRA",
@@ -266,6 +267,8 @@ class NewSubmission:
     envid: str = ""
     ret: str = ""
     is_report: bool = False
+    limits: SendingLimits | None = None
+    """How much the account may send in a day, this included; None: it is not counted."""
 
     def message(self, recipient: NewRecipient, *, id_: int, base_id: int, hold: bool) -> "Message":
         """Return one recipient's message as it is when it was just queued."""

@@ -9,6 +9,16 @@ from moxlib.queue.errors import IdempotencyConflict
 from moxlib.queue.fromid import DuplicateFromID
 from moxlib.queue.hooks.records import HookPlan
 from moxlib.queue.limits import Rate, take
+from moxlib.queue.sending import (
+    REMEMBERED_DAYS,
+    TOUCHED_DAYS,
+    Sent,
+    check_limits,
+    day_of,
+    first_step,
+    recipient_keys,
+    step_of,
+)
 from moxlib.queue.storage.base import (
     CLAIM_BODY_MAX,
     Claim,
@@ -101,6 +111,10 @@ class State:
     suppressions: dict[tuple[str, str], tuple[int, Suppression]] = field(default_factory=dict)
     """With their numbers, by account and base address."""
     hooks: HookState = field(default_factory=HookState)
+    sent: dict[tuple[str, int], Sent] = field(default_factory=dict)
+    """By account and step."""
+    sent_to: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    """The day of the last time, roughly, by account and recipient."""
     next_message: int = 1
     next_event: int = 1
     next_rule: int = 1
@@ -151,6 +165,7 @@ class State:
         for number, fromid in enumerate(given):
             if fromid in self.fromids or fromid in given[:number]:
                 raise DuplicateFromID(sender=fromid)
+        self.count_sent(new)
         base_id = self.next_message
         self.contents[base_id] = new.content
         self.recipients[base_id] = len(new.recipients)
@@ -177,6 +192,46 @@ class State:
                 )
             )
         return tuple(receipts)
+
+    # sending limits
+
+    def sent_in_a_day(self, account: str, at: int) -> Sent:
+        """Return what an account has sent in the day before a time."""
+        counted = [sent for (whose, step), sent in self.sent.items() if whose == account and step >= first_step(at)]
+        return sum(counted, Sent())
+
+    def first_time(self, account: str, addresses: Iterable[str], at: int) -> frozenset[bytes]:
+        """Return those of some recipients that an account has not sent to."""
+        oldest = day_of(at) - REMEMBERED_DAYS
+        keys = recipient_keys(addresses)
+        return frozenset([key for key in keys if self.sent_to.get((account, key), oldest - 1) < oldest])
+
+    def count_sent(self, new: NewSubmission) -> None:
+        """Count what a submission sends, if it has limits, and is within them."""
+        if new.limits is None:
+            return
+        at, keys = _micros(new.queued), frozenset[bytes]()
+        addresses = [recipient.address for recipient in new.recipients]
+        if new.limits.first_time_recipients_per_day is not None:
+            keys = self.first_time(new.account, addresses, at)
+        more = Sent(recipients=len(addresses), first_time=len(keys))
+        check_limits(new.limits, self.sent_in_a_day(new.account, at), more)
+        place = (new.account, step_of(at))
+        self.sent[place] = self.sent.get(place, Sent()) + more
+        for key in recipient_keys(addresses) if new.limits.first_time_recipients_per_day is not None else ():
+            last = self.sent_to.get((new.account, key), 0)
+            if key in keys or last < day_of(at) - TOUCHED_DAYS:
+                self.sent_to[new.account, key] = day_of(at)
+
+    def purge_sent(self, at: int, limit: int) -> int:
+        """Forget what does not count any more, at most so many of each kind; return how many."""
+        steps = [place for place in self.sent if place[1] < first_step(at)][:limit]
+        days = [place for place, day in self.sent_to.items() if day < day_of(at) - REMEMBERED_DAYS][:limit]
+        for place in steps:
+            del self.sent[place]
+        for known in days:
+            del self.sent_to[known]
+        return len(steps) + len(days)
 
     # suppressions
 

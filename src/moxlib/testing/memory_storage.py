@@ -18,6 +18,7 @@ from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.hooks.settlement import HookDisable
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.sending import Sent
 from moxlib.queue.storage.base import (
     NO_NOTIFICATIONS,
     ClaimRequest,
@@ -308,6 +309,14 @@ class MemoryStorage:
         """Return how messages to a base address ended, the latest first."""
         return tuple(self._state.past(account, base_address)[:limit]) if base_address else ()
 
+    async def sent(self, account: str, *, now: datetime) -> Sent:
+        """Return what an account has sent in a day."""
+        return self._state.sent_in_a_day(account, (now - EPOCH) // MICROSECOND)
+
+    async def first_time_recipients(self, account: str, addresses: Sequence[str], *, now: datetime) -> int:
+        """Return how many of some addresses an account has not sent to."""
+        return len(self._state.first_time(account, addresses, (now - EPOCH) // MICROSECOND))
+
     # operate
 
     async def set_hold(self, where: MessageFilter, *, hold: bool) -> int:
@@ -406,6 +415,7 @@ class MemoryStorage:
         for place in keys[:PURGE_MAX]:
             del state.keys[place]
         purged = len(hide) + len(retired[:PURGE_MAX]) + len(events[:PURGE_MAX]) + len(keys[:PURGE_MAX])
+        purged += state.purge_sent((now - EPOCH) // MICROSECOND, PURGE_MAX)
         return purged + state.hooks.purge(now, PURGE_MAX)
 
     # inside

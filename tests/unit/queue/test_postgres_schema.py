@@ -14,7 +14,7 @@ import pytest
 
 from moxlib.errors import InputError, StorageError
 from moxlib.queue import MessageFilter, Queue, SchemaTooNew, StorageReadOnly, StorageUnavailable
-from moxlib.queue.storage.operations import claim, destination, idempotency, look, operate, settle, workers
+from moxlib.queue.storage.operations import claim, destination, idempotency, look, operate, sending, settle, workers
 from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.postgres.engine import SETTINGS
 from moxlib.queue.storage.postgres.schema import check_schema_name, migrate, migrations
@@ -301,6 +301,11 @@ HOT: dict[str, tuple[str, str]] = {
     "idempotency key": (idempotency.FIND, "moxlib_idempotency_pkey"),
     "forget a key": (idempotency.FORGET, "moxlib_idempotency_pkey"),
     "purge keys": (idempotency.PURGE, "moxlib_idempotency_keep_until"),
+    "sent in a day": (sending.SUM, "moxlib_sent_pkey"),
+    "known recipients": (sending.KNOWN.format(marks="?,?"), "moxlib_sent_to_pkey"),
+    "remembered recipients": (sending.TOUCH, "moxlib_sent_to_pkey"),
+    "purge what was sent": (sending.PURGE_STEPS, "moxlib_sent_pkey"),
+    "purge known recipients": (sending.PURGE_RECIPIENTS, "moxlib_sent_to_last_day"),
     "purge history": (operate.PURGE_RETIRED, "moxlib_retired_forget_at"),
     "purge events": (operate.PURGE_EVENTS, "moxlib_event_pkey"),
 }
@@ -322,6 +327,8 @@ INSERT INTO moxlib_wake (destination, due) SELECT n || '.example', n FROM genera
 INSERT INTO moxlib_worker (identity, lease_until) SELECT n, n FROM generate_series(1, 20) n;
 INSERT INTO moxlib_slot SELECT n || '.example', 1 + n % 20, 1 FROM generate_series(1, 5000) n;
 INSERT INTO moxlib_idempotency SELECT 'a', n, '', '', n FROM generate_series(1, 5000) n;
+INSERT INTO moxlib_sent SELECT n % 50, n / 50, 0, 1, 1 FROM generate_series(1, 5000) n;
+INSERT INTO moxlib_sent_to SELECT n % 50, n::text::bytea, 0, n / 50 FROM generate_series(1, 5000) n;
 """
 
 

@@ -21,6 +21,7 @@ from moxlib.queue.feedback import MatchedBy, ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.sending import Sent
 from moxlib.queue.storage.content import ContentDirectory, Spool
 from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.suppression import Past, Suppression, SuppressionPolicy
@@ -441,6 +442,14 @@ class Storage(Protocol):
 
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how an account's messages to a base address ended, the latest first, as far as that is known."""
+        ...
+
+    async def sent(self, account: str, *, now: datetime) -> Sent:
+        """Return what an account has sent in the last 24 hours with limits."""
+        ...
+
+    async def first_time_recipients(self, account: str, addresses: Sequence[str], *, now: datetime) -> int:
+        """Return how many of some addresses an account has not sent to, while it had a limit of such."""
         ...
 
     # operate; each returns how many messages it changed

@@ -11,6 +11,7 @@ from moxlib.queue.feedback import ReceivedFeedback, RecordedFeedback
 from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
+from moxlib.queue.sending import Sent
 from moxlib.queue.storage.base import (
     NO_NOTIFICATIONS,
     ClaimRequest,
@@ -30,10 +31,12 @@ from moxlib.queue.storage.operations import (
     look,
     operate,
     policies,
+    sending,
     settle,
     suppression,
     workers,
 )
+from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.shared_hooks import OperationHookStorage, Run
 from moxlib.queue.storage.tx import Tx
 from moxlib.queue.suppression import Past, Suppression
@@ -217,6 +220,14 @@ class OperationStorage(ABC):
     async def past(self, account: str, base_address: str, *, limit: int) -> tuple[Past, ...]:
         """Return how messages to a base address ended, the latest first."""
         return await self._read(partial(suppression.past, account=account, base_address=base_address, limit=limit))
+
+    async def sent(self, account: str, *, now: datetime) -> Sent:
+        """Return what an account has sent in a day."""
+        return await self._read(partial(sending.sent, account=account, at=micros(now)))
+
+    async def first_time_recipients(self, account: str, addresses: Sequence[str], *, now: datetime) -> int:
+        """Return how many of some addresses an account has not sent to."""
+        return await self._read(partial(sending.unknown, account=account, addresses=addresses, at=micros(now)))
 
     # operate
 

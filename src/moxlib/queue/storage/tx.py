@@ -32,6 +32,11 @@ class Tx(Protocol):
         """Whether other transactions may write meanwhile."""
         ...
 
+    @property
+    def lasting(self) -> bool:
+        """Whether others write meanwhile, and it may go on for long: it is the application's own."""
+        ...
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
         ...

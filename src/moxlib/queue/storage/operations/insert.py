@@ -9,6 +9,7 @@ from moxlib.queue.storage.operations.fromids import claim_fromids
 from moxlib.queue.storage.operations.idempotency import Receipts, again, remember, reserve
 from moxlib.queue.storage.operations.look import HOLD_RULES
 from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micros
+from moxlib.queue.storage.operations.sending import count_sent
 from moxlib.queue.storage.operations.suppression import ANY, Key, in_force
 from moxlib.queue.storage.tx import DropFile, Row, Tx
 from moxlib.queue.suppression import Suppression
@@ -72,6 +73,7 @@ def insert_all(tx: Tx, submissions: Sequence[NewSubmission], *, drop_file: DropF
 
     Raises:
         IdempotencyConflict: something else was submitted under that key.
+        MessageLimitReached, RecipientLimitReached: an account would send more than it may.
     """
     if all(submission.idempotency is None for submission in submissions):
         return _insert_new(tx, submissions)
@@ -148,6 +150,8 @@ def _insert_new(tx: Tx, submissions: Sequence[NewSubmission]) -> list[Receipts]:
             )
             next_id += 1
         receipts.append(tuple(given))
+    if any(new.limits is not None for new in submissions):
+        count_sent(tx, [(given[0].base_id, new) for given, new in zip(receipts, submissions, strict=True)])
     tx.insert_rows(*SUBMISSION, rows)
     tx.insert_rows(*CONTENT, contents)
     for (base_id, *_), new in zip(contents, submissions, strict=True):

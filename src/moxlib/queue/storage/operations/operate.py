@@ -18,6 +18,7 @@ from moxlib.queue.storage.operations.rows import (
     message_of,
     micros,
 )
+from moxlib.queue.storage.operations.sending import purge_sent
 from moxlib.queue.storage.operations.settle import (
     DELETE_SUBMISSION,
     event_row,
@@ -194,6 +195,7 @@ def purge(tx: Tx, *, now: datetime, events_before: datetime) -> int:
     purged += tx.execute(HIDE_RETIRED, (at, at, PURGE_BATCH))
     purged += tx.execute(PURGE_EVENTS, (micros(events_before), PURGE_BATCH))
     purged += purge_hooks(tx, at, PURGE_BATCH)
+    purged += purge_sent(tx, at, PURGE_BATCH)
     if tx.query(IDLE_DESTINATIONS)[0][0] > MAX_IDLE_DESTINATIONS:
         tx.execute(PRUNE_DESTINATIONS, (at, at))
     return purged

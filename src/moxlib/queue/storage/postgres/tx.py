@@ -177,6 +177,11 @@ class PostgresTx:
         """True: others write meanwhile."""
         return True
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it is the caller's."""
+        return self._lasting
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
         return self._statements.query(self._dialect(sql), params)

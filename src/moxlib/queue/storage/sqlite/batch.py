@@ -32,6 +32,11 @@ class SQLiteTx:
         """False: SQLite has one writer at a time."""
         return False
 
+    @property
+    def lasting(self) -> bool:
+        """False: however long it goes on, nobody else writes."""
+        return False
+
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
         return self._connection.execute(sql, params).fetchall()
