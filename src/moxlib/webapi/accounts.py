@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias
 from moxlib.dns import Domain
 from moxlib.errors import InputError
 from moxlib.queue.selection import is_text
+from moxlib.queue.sending import SendingLimits
 from moxlib.smtp import Address, Localpart
 from moxlib.webapi.login_limit import LoginLimit, TooManyFailures
 
@@ -130,7 +131,7 @@ class Account:
     full_name: str = ""
     """Who stands in From where neither the request nor the address has a name."""
     addresses: tuple[SenderAddress, ...] = ()
-    domains: Mapping[str, SenderDomain] = field(default_factory=dict, repr=False)
+    domains: Mapping[str, SenderDomain] = field(default_factory=dict, repr=False, hash=False)
     """By ASCII name: those of its addresses at least; others say which are disabled."""
     max_message_size: int | None = None
     """Octets; None for what the queue takes."""
@@ -157,6 +158,14 @@ class Account:
                 raise InputError(f"account {self.name!a:.100}: nothing is known of the domain {address.domain.ascii}")
         object.__setattr__(self, "domains", MappingProxyType(dict(self.domains)))
         object.__setattr__(self, "_known", {(each.domain.ascii, each.localpart): each for each in self.addresses})
+
+    @property
+    def sending_limits(self) -> SendingLimits:
+        """Its daily limits, as `Queue.submit(limits=...)` has them."""
+        return SendingLimits(
+            messages_per_day=self.max_messages_per_day,
+            first_time_recipients_per_day=self.max_first_time_recipients_per_day,
+        )
 
     def permission(self, sender: Address) -> SendPermission:
         """Say whether it may send from an address: one of its own, with anything behind a separator, in any case."""

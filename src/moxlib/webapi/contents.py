@@ -1,7 +1,7 @@
 """What a stored message says, for MessageGet: who wrote to whom, its text, and what it is made of."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from moxlib.dns import InvalidDomain, parse_domain
@@ -32,7 +32,7 @@ class MessageContents:
     """With LF line ends, cut at 1 MiB."""
     html: str = ""
     """Likewise. It is the sender's: never show it as it is."""
-    structure: Structure = field(default_factory=Structure)
+    structure: Structure
 
 
 async def read_contents(opened: OpenMessage) -> MessageContents:

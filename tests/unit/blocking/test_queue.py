@@ -19,6 +19,9 @@ from moxlib.queue import (
     MessageFilter,
     QueueClosed,
     QueueConfig,
+    RecipientLimitReached,
+    SendingLimits,
+    Sent,
     Submission,
 )
 from moxlib.queue.types import NewSubmission
@@ -68,6 +71,18 @@ def test_events_are_followed_by_one_thread_while_another_makes_them(depot: "Depo
         while len(heard) < 2:
             queue.last_event()
     assert heard == [1, 2]
+
+
+def test_what_an_account_sends_is_limited(depot: "Depot") -> None:
+    limits = SendingLimits(messages_per_day=2, first_time_recipients_per_day=1)
+    with depot.queue() as queue:
+        depot.submit(queue, "a@one.example", account="shop", limits=limits)
+        queue.check_sending_limits("a@one.example", account="shop", limits=limits)
+        with pytest.raises(RecipientLimitReached):
+            queue.check_sending_limits("b@one.example", account="shop", limits=limits)
+        with pytest.raises(RecipientLimitReached):
+            depot.submit(queue, "b@one.example", account="shop", limits=limits)
+        assert queue.sent_in_a_day("shop") == Sent(recipients=1, first_time=1)
 
 
 def test_operating_returns_what_the_async_queue_does(depot: "Depot") -> None:

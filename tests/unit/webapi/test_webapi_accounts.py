@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from moxlib.errors import InputError, StateError
+from moxlib.queue import SendingLimits
 from moxlib.smtp import parse_address
 from moxlib.testing.clock import FakeClock
 from moxlib.webapi.accounts import (
@@ -198,6 +199,8 @@ def test_limits_are_the_defaults_unless_told(accounts: ConfiguredAccounts) -> No
     assert other is not None
     assert (mjl.max_messages_per_day, mjl.max_message_size, mjl.quota) == (10, 102400, None)
     assert (other.max_messages_per_day, other.max_first_time_recipients_per_day) == (1000, 200)
+    assert mjl.sending_limits == SendingLimits(messages_per_day=10, first_time_recipients_per_day=200)
+    assert len({mjl, other, mjl}) == 2
 
 
 # What a login costs
