@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from moxlib.dns import parse_domain
 from moxlib.errors import InputError, StateError
 from moxlib.queue import SendingLimits
-from moxlib.smtp import parse_address
+from moxlib.smtp import Localpart, parse_address
 from moxlib.testing.clock import FakeClock
 from moxlib.webapi.accounts import (
     DomainDisabled,
@@ -21,6 +22,7 @@ from moxlib.webapi.accounts import (
     LoginsBusy,
     MayNotSend,
     MaySend,
+    SenderDomain,
     WrongCredentials,
     limited_login,
 )
@@ -181,6 +183,23 @@ def test_an_account_may_send_from_what_is_its_own(accounts: ConfiguredAccounts, 
     assert account is not None
     permission = account.permission(parse_address(sender))
     assert (permission.full_name if isinstance(permission, MaySend) else permission) == expected
+
+
+@pytest.mark.parametrize(
+    ("localpart", "canonical"),
+    [
+        ("Mjl", "mjl"),
+        ("mjl+a+b", "mjl"),
+        ("+mjl", "+mjl"),
+        ("+mjl+x", "+mjl"),
+        ("mjl-x", "mjl"),
+        ("a+b-c", "a"),
+        ("", ""),
+    ],
+)
+def test_nothing_is_cut_to_nothing(localpart: str, canonical: str) -> None:
+    domain = SenderDomain(domain=parse_domain("mox.example"), separators=("+", "-"))
+    assert domain.canonical(Localpart(value=localpart)) == canonical
 
 
 def test_a_domain_may_have_a_signer(accounts: ConfiguredAccounts) -> None:
