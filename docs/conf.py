@@ -34,6 +34,7 @@ nitpicky = True
 OTHERS = [
     *sorted(sys.stdlib_module_names),
     "aiofiles",
+    "aiohttp",
     "aiosmtpd",
     "cryptography",
     "django",
@@ -54,6 +55,7 @@ nitpick_ignore = [
     ("py:class", "moxlib.queue.transport.direct.transport.Default"),  # the type of "not given", beside None
     ("py:class", "tuple[~moxlib.queue.dsn_request.Notify"),  # half of a type, behind a Literal that has an empty text
     ("py:class", "tuple[~moxlib.webhook.payload.Structure"),  # half of a type that names itself in quotes
+    ("py:class", "tuple[str"),  # half of a list of pairs, of moxlib.webapi.types.SendRequest.headers
     ("py:class", "tuple[~moxlib.webapi.accounts.SenderAddress"),  # half of a type, before a default that is made anew
     ("py:class", "moxlib.queue.hooks.records.HookPlan"),  # what configuration, decisions and storage pass on among
     ("py:class", "moxlib.queue.storage.hooks.HookStorage"),  # themselves, as the next

@@ -119,6 +119,7 @@ def equal(expected: object, got: object) -> bool:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parents[1]))  # areas share what is beside this file
     if importlib.util.find_spec("moxlib") is None:  # not installed: take the checkout's
         sys.path.insert(0, str(HERE.parents[1] / "src"))
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text stream, when run as a program

@@ -24,6 +24,8 @@ AREAS = (
     "dsn_parse",
     "dsn_compose",
     "dkim_sign",
+    "webapi_send",
+    "webapi_json",
 )
 
 if VECTORS.is_dir():  # else there is nothing to collect, which is no skipped test

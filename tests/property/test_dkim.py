@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,7 +127,7 @@ def common(message: bytes) -> bytes:
     dkimpy keeps a blank at the end of a body whose last line is not ended, and refuses RFC 5322 4.5.
     """
     header, blank_line, body = message.partition(b"\r\n\r\n")
-    message = re.sub(rb"(?m)^([!-9;-~]+) :", rb"\1:", header) + blank_line + body
+    message = header.replace(b" :", b":") + blank_line + body
     return message if message.endswith(b"\r\n") else message + b"\r\n"
 
 

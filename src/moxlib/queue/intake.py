@@ -69,10 +69,12 @@ class Options:
     require_tls: RequireTLS | None = None
     not_before: datetime | None = None
     idempotency_key: str | None = None
+    idempotency_digest: bytes | None = None
     dsn: DSNRequest | None = None
     is_report: bool = False
     login: str | None = None
     fromid: bool | str | None = None
+    keep_doubles: bool = False
     limits: SendingLimits | None = None
 
 
@@ -150,11 +152,13 @@ class _Given:
     """The caller said that there is no sender; a header that names none does not."""
     dsn: DSNRequest
     account: str
+    keep_doubles: bool
 
     @classmethod
     def of(cls, options: Options) -> "_Given":
         dsn = options.dsn or NO_REQUEST
-        return cls(options.sender, options.recipients, options.sender == "", dsn, options.account)
+        null_sender = options.sender == ""
+        return cls(options.sender, options.recipients, null_sender, dsn, options.account, options.keep_doubles)
 
     @classmethod
     def of_message(cls, message: "EmailMessage[Any, Any]", options: Options) -> "_Given":
@@ -167,6 +171,7 @@ class _Given:
             options.sender == "",
             options.dsn or NO_REQUEST,
             options.account,
+            options.keep_doubles,
         )
 
     def complete(self, header: HeaderFacts, config: QueueConfig) -> _Envelope:
@@ -186,13 +191,15 @@ class _Given:
             raise TooManyRecipients(config.max_recipients)
         parsed = [_parse(text) for text in recipients]
         mail_from = _parse(sender) if sender else None
-        unique = {str(address): address for address in parsed}
+        wanted = [(str(address), address) for address in parsed]
+        if not self.keep_doubles:
+            wanted = list(dict(wanted).items())
         named = _named(recipients, parsed, self.dsn) if self.dsn.recipients else {}
         rules = config.suppression_for(self.account).base
         return _Envelope(
             sender=mail_from,
             recipients=tuple(
-                [_recipient(text, address, named.get(text, text), self.dsn, rules) for text, address in unique.items()]
+                [_recipient(text, address, named.get(text, text), self.dsn, rules) for text, address in wanted]
             ),
             needs_smtputf8=any(a.needs_smtputf8 for a in parsed)
             or (mail_from is not None and mail_from.needs_smtputf8),
@@ -339,7 +346,9 @@ def _submission(
         transport=options.transport,
         schedule=schedule,
         extra=dict(options.extra or {}),
-        idempotency=_idempotency(options, envelope, digest or content.sha256, config, now),
+        idempotency=_idempotency(
+            options, envelope, options.idempotency_digest or digest or content.sha256, config, now
+        ),
         envid=options.dsn.envid if options.dsn is not None and options.dsn.envid else token(),
         ret=options.dsn.ret if options.dsn is not None else "",
         is_report=options.is_report,

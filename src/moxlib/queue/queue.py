@@ -192,10 +192,12 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
         require_tls: RequireTLS | None = None,
         not_before: datetime | None = None,
         idempotency_key: str | None = None,
+        idempotency_digest: bytes | None = None,
         dsn: DSNRequest | None = None,
         is_report: bool = False,
         login: str | None = None,
         fromid: bool | str | None = None,
+        keep_doubles: bool = False,
         limits: SendingLimits | None = None,
         connection: object | None = None,
     ) -> tuple[Submission, ...]:
@@ -212,7 +214,7 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
             account: whose message it is: hold rules, schedules, history and limits go by it.
             sender: MAIL FROM; "" for the null reverse-path; None takes Sender or From of the header.
             recipients: RCPT TO; None takes To, Cc and Bcc of the header, and then leaves Bcc out of what is sent (an
-                `EmailMessage`'s Bcc always is). Doubles are left out.
+                `EmailMessage`'s Bcc always is). Doubles are left out, unless `keep_doubles` is set.
             extra: strings that come back with everything that is told of the message.
             schedule: the waits between attempts as text, or the name of one of `QueueConfig.schedules`.
             max_attempts: attempts at most; by default as many as its schedule has.
@@ -221,6 +223,8 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
             not_before: no attempt before this time, at most 60 days ahead.
             idempotency_key: submitted again under the same key by the same account, the same message is queued once:
                 the first receipts come back, with `repeated` set. Kept for `QueueConfig.keep_idempotency_keys`.
+            idempotency_digest: what makes two messages the same under that key, for programs that compose anew each
+                time (with another date, or signature): a digest of all that they compose from. None: the message.
             dsn: when a notification of its delivery or failure is wanted, and what it has to say (RFC 3461). Each
                 message has an envelope identifier, of its own or from here.
             is_report: it is a DMARC or TLS report, of whose own delivery none is made: it does not travel in clear
@@ -229,6 +233,7 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
             fromid: whether each recipient gets a MAIL FROM of its own, `sender` with a random text behind a separator,
                 by which a bounce says whose it is. None: by `login`. A text: there is one in `sender` already, this
                 one, and one recipient.
+            keep_doubles: who is named twice gets it twice.
             limits: how much the account may send in a day, with this message. It is counted in the same transaction,
                 over all processes, among what was submitted with limits. (Of other connections' transactions, what is
                 committed.) None: nothing is counted.
@@ -263,10 +268,12 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
             require_tls=require_tls,
             not_before=not_before,
             idempotency_key=idempotency_key,
+            idempotency_digest=idempotency_digest,
             dsn=dsn,
             is_report=is_report,
             login=login,
             fromid=fromid,
+            keep_doubles=keep_doubles,
             limits=limits,
             connection=connection,
         )

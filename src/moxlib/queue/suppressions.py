@@ -74,6 +74,23 @@ class SuppressionMethods:
             next=None if last is None else Cursor(sort=Sort.QUEUED, descending=False, key=last, id=last),
         )
 
+    async def numbered_suppressions(
+        self, account: str | None = None, *, after: int = 0, limit: int = 100
+    ) -> tuple[tuple[int, Suppression], ...]:
+        """Return an account's suppressions with their numbers, in order: for lists that tell of them by number.
+
+        Args:
+            account: whose; None: everybody's.
+            after: a number: those behind it.
+            limit: how many at most.
+
+        Raises:
+            InvalidFilter: a limit that cannot be.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+        return await self._storage.list_suppressions(account, after=after, limit=limit)
+
     async def suppress(
         self,
         address: str | Address | Path,

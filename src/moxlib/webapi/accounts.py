@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from moxlib.dns import Domain
 from moxlib.errors import InputError
+from moxlib.message import SupportsReadAt
 from moxlib.queue.selection import is_text
 from moxlib.queue.sending import SendingLimits
 from moxlib.smtp import Address, Localpart
@@ -38,10 +39,15 @@ MAX_FIRST_TIME_RECIPIENTS_PER_DAY: Final = 200  # a stolen account writes to str
 
 
 class Signer(Protocol):
-    """Signs messages for a domain, as DKIM does."""
+    """Signs messages for a domain: a `moxlib.dkim.Signer` does."""
 
-    def sign(self, message: bytes, /) -> bytes:
-        """Return the header fields to put before the message, each ended by CRLF."""
+    def sign(self, message: bytes | SupportsReadAt, /, *, localpart: Localpart) -> bytes:
+        """Return the header fields to put before a message, each ended by CRLF.
+
+        Args:
+            message: with CRLF line ends; in memory, or an open file, which is read by position.
+            localpart: of who it is from.
+        """
         ...
 
 

@@ -94,8 +94,8 @@ def test_a_password_is_neither_short_nor_endless(password: str) -> None:
         "$argon2id$v=19$m=7,t=1,p=1$" + text_of(SALT) + "$" + text_of(SALT * 2),
         "$argon2id$v=16$m=8,t=1,p=1$" + text_of(SALT) + "$" + text_of(SALT * 2),
         "$argon2i$v=19$m=8,t=1,p=1$" + text_of(SALT) + "$" + text_of(SALT * 2),
-        hash_password("test1234test", CHEAP) + "\n",
-        hash_password("test1234test", CHEAP) + "A" * 512,
+        hash_password("test1234test", CHEAP, random_octets=lambda count: SALT[:count]) + "\n",
+        hash_password("test1234test", CHEAP, random_octets=lambda count: SALT[:count]) + "A" * 512,
     ],
 )
 def test_what_is_no_hash_is_refused_and_not_shown(text: str) -> None:

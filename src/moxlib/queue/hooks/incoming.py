@@ -11,7 +11,7 @@ from moxlib.queue.feedback import IncomingEnvelope, is_automated
 from moxlib.queue.hooks.records import INCOMING, HookPlan, NewHook
 from moxlib.webhook import Incoming, IncomingMeta, NameAddress, Structure, encode
 
-__all__ = ["incoming_hooks", "incoming_payload"]
+__all__ = ["incoming_hooks", "incoming_payload", "shown_addresses", "shown_structure"]
 
 
 def incoming_hooks(
@@ -34,11 +34,11 @@ def incoming_payload(part: Part, envelope: IncomingEnvelope, *, now: datetime) -
     header = part.envelope
     text = readable(part)
     return Incoming(
-        from_=_addresses(header.from_),
-        to=_addresses(header.to),
-        cc=_addresses(header.cc),
-        bcc=_addresses(header.bcc),
-        reply_to=_addresses(header.reply_to),
+        from_=shown_addresses(header.from_),
+        to=shown_addresses(header.to),
+        cc=shown_addresses(header.cc),
+        bcc=shown_addresses(header.bcc),
+        reply_to=shown_addresses(header.reply_to),
         subject=header.subject,
         message_id=header.message_id,
         in_reply_to=header.in_reply_to,
@@ -46,7 +46,7 @@ def incoming_payload(part: Part, envelope: IncomingEnvelope, *, now: datetime) -
         date=header.date,
         text=text.text,
         html=text.html,
-        structure=_structure(structure(part)),
+        structure=shown_structure(structure(part)),
         meta=IncomingMeta(
             msg_id=envelope.message,
             mail_from=envelope.mail_from,
@@ -62,7 +62,8 @@ def incoming_payload(part: Part, envelope: IncomingEnvelope, *, now: datetime) -
     )
 
 
-def _addresses(addresses: Iterable[HeaderAddress]) -> tuple[NameAddress, ...]:
+def shown_addresses(addresses: Iterable[HeaderAddress]) -> tuple[NameAddress, ...]:
+    """Return addresses of a header as programs are told of them."""
     return tuple([NameAddress(name=each.name, address=_shown(each)) for each in addresses])
 
 
@@ -74,7 +75,8 @@ def _shown(address: HeaderAddress) -> str:
     return f"{address.user}@{domain.unicode or domain.ascii}"
 
 
-def _structure(read: MessageStructure) -> Structure:
+def shown_structure(read: MessageStructure) -> Structure:
+    """Return what a message is made of, as programs are told of it."""
     return Structure(
         content_type=read.content_type,
         content_type_params=read.parameters,
@@ -82,5 +84,5 @@ def _structure(read: MessageStructure) -> Structure:
         content_disposition=read.disposition,
         filename=read.filename,
         decoded_size=read.decoded_size,
-        parts=tuple([_structure(part) for part in read.parts]),
+        parts=tuple([shown_structure(part) for part in read.parts]),
     )
