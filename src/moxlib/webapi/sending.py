@@ -9,16 +9,18 @@ import io
 import secrets
 import tempfile
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from email.utils import format_datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
 from moxlib._clock import Clock
 from moxlib.errors import LimitExceeded
-from moxlib.message import Composed, InvalidDraft, Received, compose, inspect_header
+from moxlib.message import Composed, HeaderFacts, InvalidDraft, Received, compose, inspect_header
 from moxlib.queue import Queue, RequireTLS, SendingLimits
 from moxlib.queue import Submission as Receipt
 from moxlib.smtp import Localpart, parse_address
@@ -95,6 +97,7 @@ class Sending:
         uploads: Uploads = NO_UPLOADS,
         idempotency_key: str | None = None,
         sent: KeepsSent | None = None,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> t.SendResult:
         """Compose, sign and queue a message.
 
@@ -103,15 +106,14 @@ class Sending:
             uploads: files beside it.
             idempotency_key: under which it is queued once.
             sent: what keeps a copy, if one is to be kept.
+            ready: waits for others that are to be queued at the same moment, with a message that is in memory.
 
         Raises:
             WebAPIError: something is wrong with it; nothing was queued.
             MoxlibError: what the queue raises; likewise.
         """
         envelope = envelope_of(request, self._login)
-        limits = self._limits()
-        if limits is not None:
-            await self._queue.check_sending_limits(envelope.recipients, account=self._account.name, limits=limits)
+        await self._check_limits(envelope.recipients, idempotency_key)
         digest = None if idempotency_key is None else await self._digest(request, uploads)
         composed = await self._composed(request, uploads, envelope, idempotency_key)
         if sent is not None:
@@ -120,6 +122,8 @@ class Sending:
         with _written(composed) as message:
             if isinstance(message, io.BytesIO):
                 signatures = _signed(envelope.domain.signer, message, envelope.sender.parsed.localpart)
+                if ready is not None:
+                    await ready()
             else:
                 await asyncio.to_thread(_write, composed, message)
                 signatures = await asyncio.to_thread(
@@ -169,7 +173,7 @@ class Sending:
         octets = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:DERIVED]
         return f"<{urlsafe_b64encode(octets).decode()}@{self._hostname}>"
 
-    async def _digest(self, request: object, uploads: Uploads) -> bytes:
+    async def _digest(self, request: t.SendRequest | t.SendRawRequest, uploads: Uploads) -> bytes:
         """Return what makes two requests the same: everything in them, and in what is uploaded with them."""
 
         def work() -> bytes:
@@ -180,7 +184,7 @@ class Sending:
                     digest.update(about.encode("utf-8", "surrogatepass") + b"\0" + _digest_of(file))
             return digest.digest()
 
-        return await asyncio.to_thread(work) if uploads else work()
+        return await asyncio.to_thread(work) if uploads or _bulk(request) > IN_LOOP else work()
 
     # a message that is finished
 
@@ -202,13 +206,14 @@ class Sending:
         recipients = request.recipients or tuple(named)
         if not recipients:
             raise WebAPIError(Code.NO_RECIPIENTS, "there is nobody to send to")
-        limits = self._limits()
-        if limits is not None:
-            await self._queue.check_sending_limits(recipients, account=self._account.name, limits=limits)
+        await self._check_limits(recipients, idempotency_key)
+        size = self._account.max_message_size
+        if size is not None and len(request.message) > size:
+            raise WebAPIError(Code.MESSAGE_TOO_LARGE, f"a message of this account has at most {size} octets")
         digest = None if idempotency_key is None else await self._digest(request, NO_UPLOADS)
-        # Bcc is for nobody who gets it; a signature has to be one of what is sent.
-        message = header.without_bcc() + request.message[header.size :] if header.bcc_spans else request.message
-        signatures = _signed(domain.signer, io.BytesIO(message), author.localpart)
+        message, message_id = self._finished(request.message, header, idempotency_key)
+        signing = partial(_signed, domain.signer, io.BytesIO(message), author.localpart)
+        signatures = await asyncio.to_thread(signing) if len(message) > IN_LOOP else signing()
         received = self._received(recipients).field(smtputf8=header.needs_smtputf8)
         receipts = await self._submit(
             received + signatures + message,
@@ -218,9 +223,36 @@ class Sending:
             idempotency_key=idempotency_key,
             digest=digest,
         )
-        return t.SendResult(message_id=header.message_id, submissions=_submissions(recipients, receipts))
+        return t.SendResult(message_id=message_id, submissions=_submissions(recipients, receipts))
+
+    def _finished(self, message: bytes, header: HeaderFacts, idempotency_key: str | None) -> tuple[bytes, str]:
+        """Return a message as it is to be signed, and its Message-ID.
+
+        Without Bcc, which is for nobody who gets it, and with the fields that the queue would add (RFC 6409 8.2, 8.3):
+        added behind a signature, they would break it.
+        """
+        if header.bcc_spans:
+            message = header.without_bcc() + message[header.size :]
+        message_id, added = header.message_id, ""
+        if self._queue.config.add_missing_headers:
+            if not header.has_date:
+                added += f"Date: {format_datetime(self._now())}\r\n"
+            if not message_id:
+                random = f"<{secrets.token_urlsafe(DERIVED)}@{self._hostname}>"
+                message_id = random if idempotency_key is None else self._derived_id(idempotency_key)
+                added += f"Message-ID: {message_id}\r\n"
+        return added.encode() + message, message_id
 
     # both
+
+    async def _check_limits(self, recipients: Sequence[str], idempotency_key: str | None) -> None:
+        """Look at the limits of a day before anything else is, as mox does.
+
+        Under a key it may have been sent before, and is to be answered again: then the queue looks at them by itself.
+        """
+        limits = self._limits()
+        if limits is not None and idempotency_key is None:
+            await self._queue.check_sending_limits(recipients, account=self._account.name, limits=limits)
 
     async def _submit(
         self,
@@ -270,8 +302,10 @@ class Sending:
         return self._clock.now()
 
 
-def _bulk(request: t.SendRequest) -> int:
+def _bulk(request: t.SendRequest | t.SendRawRequest) -> int:
     """Return about how many octets are composed."""
+    if isinstance(request, t.SendRawRequest):
+        return len(request.message)
     files = (*request.alternative_files, *request.inline_files, *request.attached_files)
     return len(request.text) + len(request.html) + sum([len(file.data) for file in files])
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from hashlib import sha256
 from typing import Any, BinaryIO, Final, TypeVar
 
 from moxlib._clock import Clock, SystemClock
@@ -128,25 +129,40 @@ class ServiceMethods:
         self, request: t.SendRequest, *, uploads: Uploads = NO_UPLOADS, idempotency_key: str | None = None
     ) -> t.SendResult:
         """Compose a message and queue it for each recipient. It is on disk when this returns."""
+        return await self._submitted(self._send(request, uploads=uploads, idempotency_key=idempotency_key))
+
+    async def _send(
+        self,
+        request: t.SendRequest,
+        *,
+        uploads: Uploads = NO_UPLOADS,
+        idempotency_key: str | None,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> t.SendResult:
         sent = _Sent(self._service, self._login) if request.save_sent else None
-        sending = self._sending.send(request, uploads=uploads, idempotency_key=idempotency_key, sent=sent)
-        return await self._submitted(sending)
+        return await self._sending.send(
+            request, uploads=uploads, idempotency_key=idempotency_key, sent=sent, ready=ready
+        )
 
     async def send_batch(self, request: t.SendBatchRequest, *, idempotency_key: str | None = None) -> t.SendBatchResult:
         """Compose and queue many messages in one commit. A message that cannot be sent does not keep others back."""
         if len(request.requests) > self._service.max_batch:
             raise WebAPIError(Code.USER, f"a batch has at most {self._service.max_batch} messages")
-        keys = [
-            None if idempotency_key is None else f"{idempotency_key}/{index}" for index in range(len(request.requests))
+        together = _Together(len(request.requests))
+        sending = [
+            self._one_of_batch(each, _key_in_batch(idempotency_key, index), together)
+            for index, each in enumerate(request.requests)
         ]
-        sending = [self._one_of_batch(each, key) for each, key in zip(request.requests, keys, strict=True)]
         return t.SendBatchResult(results=tuple(await asyncio.gather(*sending)))
 
-    async def _one_of_batch(self, request: t.SendRequest, idempotency_key: str | None) -> t.SendResult | t.Fault:
-        try:
-            return await self.send(request, idempotency_key=idempotency_key)
-        except WebAPIError as error:
-            return t.Fault(code=error.code, message=error.message)
+    async def _one_of_batch(
+        self, request: t.SendRequest, idempotency_key: str | None, together: "_Together"
+    ) -> t.SendResult | t.Fault:
+        with together.one() as ready:
+            try:
+                return await self._submitted(self._send(request, idempotency_key=idempotency_key, ready=ready))
+            except WebAPIError as error:
+                return t.Fault(code=error.code, message=error.message)
 
     async def send_raw(self, request: t.SendRawRequest, *, idempotency_key: str | None = None) -> t.SendResult:
         """Queue a finished message as it is. It is on disk when this returns."""
@@ -286,6 +302,44 @@ def _number(id_: int) -> int:
     if not id_:
         raise WebAPIError(Code.USER, "MsgID is missing, or 0: messages are counted from 1")
     return id_
+
+
+def _key_in_batch(key: str | None, index: int) -> str | None:
+    """Return the key of one message of a batch: always short enough, and nobody's own key for something else."""
+    return None if key is None else f"batch {sha256(key.encode(errors='surrogatepass')).hexdigest()} {index}"
+
+
+class _Together:
+    """Has the messages of a batch get to the queue at one moment: what waits there at once shares a commit.
+
+    Not those that are on disk for their size: they need not be kept open for the others.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._all = asyncio.Event()
+
+    @contextmanager
+    def one(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Return what waits for all others; who ends without is not waited for."""
+        here = False
+
+        def arrive() -> None:
+            nonlocal here
+            if not here:
+                here = True
+                self._missing -= 1
+                if not self._missing:
+                    self._all.set()
+
+        async def ready() -> None:
+            arrive()
+            await self._all.wait()
+
+        try:
+            yield ready
+        finally:
+            arrive()
 
 
 class _Sent:
