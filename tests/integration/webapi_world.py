@@ -152,9 +152,11 @@ async def client(app: "ASGIApp", way: Way, directory: Path) -> AsyncIterator[Cli
 
 
 @asynccontextmanager
-async def serving(app: "ASGIApp", *, uds: str | None = None) -> AsyncIterator[str]:
+async def serving(
+    app: "ASGIApp", *, uds: str | None = None, lifespan: Literal["auto", "on"] = "on"
+) -> AsyncIterator[str]:
     """Run an application on loopback, on a port of the system's or a Unix socket; return the URL."""
-    config = uvicorn.Config(app, uds=uds, log_config=None, lifespan="on")
+    config = uvicorn.Config(app, uds=uds, log_config=None, lifespan=lifespan)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)

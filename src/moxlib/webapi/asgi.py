@@ -8,7 +8,6 @@ GET  <base>                redirects there
 """
 
 import base64
-import binascii
 import json
 import logging
 import math
@@ -17,7 +16,7 @@ from datetime import timedelta
 from html import escape
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from moxlib.errors import MissingExtra
 from moxlib.webapi.accounts import LoggedIn, LoginDisabled, LoginsBusy, WrongCredentials
@@ -134,7 +133,9 @@ class _App:
             return _plain(405, "405 - use GET, and POST for calls", ("Allow", "GET" if method is None else "GET, POST"))
         if path in ("", "/"):
             # Relative, so that it does not matter what a proxy calls the path; from "" that would need its last part.
-            where = f"{scope.get('root_path', '')}{VERSION}" if path == "" else VERSION[1:]
+            # Where it is mounted may be anybody's text: with "//" it would be another host (RFC 3986 4.2).
+            root = str(scope.get("root_path", "")).strip("/")
+            where = quote(f"/{root}{VERSION}" if root else VERSION, errors="replace") if path == "" else VERSION[1:]
             html = f'<a href="{escape(where)}">See the methods</a>.\n'
             return _html(303, html, ("Location", where))
         if path == OPENAPI:
@@ -175,7 +176,11 @@ class _App:
         except ValueError:
             log.error("no IP address is known of a client: %a", ip[:100])  # noqa: TRY400 - no traceback is of use
             return _plain(500, "500 - the server does not know the client's IP address", result="server")
-        login = await self._service.login(*credentials, remote_ip=ip)
+        try:
+            login = await self._service.login(*credentials, remote_ip=ip)
+        except Exception as error:  # noqa: BLE001 - of the host's own accounts; logged
+            answer = as_answer(error, "logging in")
+            return _plain(500, f"500 - {answer.message}", result="server")
         match login:
             case LoggedIn():
                 return login
@@ -227,19 +232,21 @@ def _path(scope: "Scope") -> str:
 
 def _header(scope: "Scope", name: bytes) -> str | None:
     """Return a header's value; None if there is none, or several."""
-    values: list[bytes] = [value for each, value in scope["headers"] if each == name]
-    if len(values) != 1:
-        return None
-    return values[0].decode("latin-1")
+    values = _values(scope, name)
+    return values[0] if len(values) == 1 else None
+
+
+def _values(scope: "Scope", name: bytes) -> list[str]:
+    return [value.decode("latin-1") for each, value in scope["headers"] if each == name]
 
 
 def _from_elsewhere(scope: "Scope") -> bool:
     """Say whether a browser sends this for a page of another site, with the password that it remembers for ours."""
-    site = _header(scope, b"sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin, host = _header(scope, b"origin"), _header(scope, b"host")
-    return origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
+    sites, origins = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
+    if sites:
+        return not {"same-origin", "none"}.issuperset(sites)
+    host = (_header(scope, b"host") or "").lower()
+    return any(not host or origin.lower() not in (f"http://{host}", f"https://{host}") for origin in origins)
 
 
 def _credentials(scope: "Scope") -> tuple[str, str] | None:
@@ -249,7 +256,7 @@ def _credentials(scope: "Scope") -> tuple[str, str] | None:
         return None
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not in base64, not in ASCII before, or not in UTF-8 behind it
         return None
     return (name, password) if colon else None
 
@@ -260,10 +267,10 @@ def _key(scope: "Scope") -> str | None:
     Raises:
         WebAPIError: it cannot be one.
     """
-    values: list[bytes] = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    values = _values(scope, b"idempotency-key")
     if not values:
         return None
-    key = values[0].decode("latin-1")
+    key = values[0]
     if len(values) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise WebAPIError(Code.USER, f"Idempotency-Key is one header of 1 to {MAX_KEY} printable ASCII characters")
     return key

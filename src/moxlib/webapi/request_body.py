@@ -1,8 +1,8 @@
 """What a call posts: a form with the request's JSON, and files that are uploaded with it. Bounded in size and time."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from moxlib._clock import Clock
 from moxlib.errors import InputError
 from moxlib.webapi.content import NO_UPLOADS, Upload, Uploads
-from moxlib.webapi.errors import Code, WebAPIError
+from moxlib.webapi.errors import Code, WebAPIError, shown
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
@@ -22,6 +22,7 @@ __all__ = ["BodyLimits", "Posted", "posted"]
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 MAX_FIELDS: Final = 10  # that are no files: a call has one
+MAX_DIGITS: Final = 18  # of a length: more octets than any disk has
 ENCODED: Final = 3  # octets that one may have, percent-encoded
 FILES: Final = (("alternative", "alternativefile"), ("inline", "inlinefile"), ("attached", "attachedfile"))
 
@@ -70,10 +71,11 @@ async def posted(scope: "Scope", receive: "Receive", limits: BodyLimits, clock: 
         ConnectionError: the client is gone.
     """
     type_, given = _content_type(scope)
+    _check_declared(scope, limits)
     bounded = _bounded(receive, limits, clock)
     if type_ == MULTIPART:
         async with clock.timeout(limits.seconds):
-            form = await _multipart(scope, bounded, limits)
+            form = await _multipart(given, bounded, limits)
         try:
             yield _of_form(form)
         finally:
@@ -91,6 +93,13 @@ def _content_type(scope: "Scope") -> tuple[str, str]:
     values = [value for name, value in scope["headers"] if name == b"content-type"]
     given = values[0].decode("latin-1") if values else ""
     return given.partition(";")[0].strip().lower(), given
+
+
+def _check_declared(scope: "Scope", limits: BodyLimits) -> None:
+    """Refuse what says itself that it is too large, before any of it is read. Servers have checked that it is true."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and (len(value) > MAX_DIGITS or int(value) > limits.body):
+            raise WebAPIError(Code.MESSAGE_TOO_LARGE, f"a call may post {limits.body} octets")
 
 
 def _bounded(receive: "Receive", limits: BodyLimits, clock: Clock) -> "Receive":
@@ -146,39 +155,51 @@ def _there(json: bytes) -> bytes:
     return json
 
 
-async def _multipart(scope: "Scope", receive: "Receive", limits: BodyLimits) -> "FormData":
-    from starlette.exceptions import HTTPException  # noqa: PLC0415 - of the extra `webapi`
-    from starlette.formparsers import MultiPartException  # noqa: PLC0415
-    from starlette.requests import Request  # noqa: PLC0415
+async def _multipart(content_type: str, receive: "Receive", limits: BodyLimits) -> "FormData":
+    from starlette.formparsers import MultiPartException  # noqa: PLC0415 - of the extra `webapi`
+
+    from moxlib.webapi.multipart import MultipartForm  # noqa: PLC0415
 
     try:
-        return await Request(scope, receive).form(
-            max_files=limits.files, max_fields=MAX_FIELDS, max_part_size=limits.json
-        )
-    except HTTPException as error:
-        raise WebAPIError(Code.PROTOCOL, f"the form cannot be read: {error.detail}") from error
-    except (MultiPartException, KeyError, ValueError) as error:  # no boundary; a header that is no text
+        async with aclosing(_octets(receive)) as octets:
+            form = MultipartForm(
+                content_type, octets, max_files=limits.files, max_fields=MAX_FIELDS, max_text=limits.json
+            )
+            return await form.parse()
+    except MultiPartException as error:
+        raise WebAPIError(Code.PROTOCOL, f"the form cannot be read: {shown(error.message)}") from error
+    except ValueError as error:  # a header that is no text
         raise WebAPIError(Code.PROTOCOL, "the form cannot be read") from error
 
 
+async def _octets(receive: "Receive") -> AsyncGenerator[bytes]:
+    more = True
+    while more:
+        event = await receive()
+        yield event.get("body", b"")
+        more = event.get("more_body", False)
+
+
 def _of_form(form: "FormData") -> Posted:
-    json: Any = form.get("request", "")
+    json: Any = next(iter(form.getlist("request")), "")
     if not isinstance(json, str):
         raise WebAPIError(Code.PROTOCOL, "the form's field `request` is a file")
-    octets = json.encode("utf-8", "surrogatepass")
+    octets = json.encode("latin-1")
     uploads = {kind: tuple([_upload(file) for file in form.getlist(name)]) for kind, name in FILES}
     return Posted(json=_there(octets), uploads=Uploads(**uploads))
 
 
 def _upload(file: Any) -> Upload:
+    from moxlib.webapi.multipart import as_text  # noqa: PLC0415 - of the extra `webapi`
+
     if isinstance(file, str):
         raise WebAPIError(Code.PROTOCOL, "a file of the form has no file name")
     try:
         return Upload(
             content=file.file,
-            name=file.filename or "",
-            content_type=file.content_type or "",
-            content_id=file.headers.get("content-id", ""),
+            name=as_text(file.filename or ""),
+            content_type=as_text(file.content_type or ""),
+            content_id=as_text(file.headers.get("content-id", "")),
         )
     except InputError as error:
         raise WebAPIError(Code.USER, str(error)) from error
