@@ -132,10 +132,8 @@ class _App:
         if scope["method"] != "GET":
             return _plain(405, "405 - use GET, and POST for calls", ("Allow", "GET" if method is None else "GET, POST"))
         if path in ("", "/"):
-            # Relative, so that it does not matter what a proxy calls the path; from "" that would need its last part.
-            # Where it is mounted may be anybody's text: with "//" it would be another host (RFC 3986 4.2).
-            root = str(scope.get("root_path", "")).strip("/")
-            where = quote(f"/{root}{VERSION}" if root else VERSION, errors="replace") if path == "" else VERSION[1:]
+            # Relative, so that it does not matter what a proxy calls the path.
+            where = VERSION[1:] if path == "/" else _methods_from_base(scope)
             html = f'<a href="{escape(where)}">See the methods</a>.\n'
             return _html(303, html, ("Location", where))
         if path == OPENAPI:
@@ -225,9 +223,34 @@ class _App:
 
 
 def _path(scope: "Scope") -> str:
-    """Return the path below where the application is mounted, whether or not the server took that off."""
+    """Return the path below where the application is mounted, whether or not the server took that off.
+
+    Litestar adds a slash at its end, which was not asked for.
+    """
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])
-    return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
+    if root and (path == root or path.startswith(f"{root}/")):
+        path = path[len(root) :]
+    asked = _asked_path(scope)
+    return path.removesuffix("/") if asked and not asked.lower().endswith(("/", "%2f")) else path
+
+
+def _asked_path(scope: "Scope") -> str:
+    """Return the path that was asked for, as it came; "" where the server does not say."""
+    raw: bytes = scope.get("raw_path") or b""
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _methods_from_base(scope: "Scope") -> str:
+    """Return where the methods are, from the base without a slash at its end.
+
+    Where that is mounted may be anybody's text: with "//" it would be another host (RFC 3986 4.2), and with a colon a
+    scheme.
+    """
+    root = str(scope.get("root_path", "")).strip("/")
+    last = _asked_path(scope).rpartition("/")[2]
+    if last and not root:
+        return f"./{quote(last, safe='%', errors='replace')}{VERSION}"
+    return quote(f"/{root}{VERSION}" if root else VERSION, errors="replace")
 
 
 def _header(scope: "Scope", name: bytes) -> str | None:
