@@ -197,6 +197,15 @@ async def test_many_files(here: World) -> None:
     assert (await asked(app, headers=(MULTIPART, basic()), body=multipart(request, *fields))).code == "protocol"
 
 
+async def test_fields_that_are_large_together(here: World) -> None:
+    """They are in memory."""
+    app = asgi_app(here.service, limits=BodyLimits(body=MEBIBYTE, json=1000))
+    request, field = field_of("request", SEND.encode()), field_of("other", b"x" * 400)
+    assert (await asked(app, headers=(MULTIPART, basic()), body=multipart(request, field, field))).status == 200
+    answer = await asked(app, headers=(MULTIPART, basic()), body=multipart(request, field, field, field))
+    assert answer.code == "protocol"
+
+
 @pytest.mark.parametrize("count", [1, 100])
 async def test_uploads_take_little_memory(tmp_path: Path, count: int) -> None:
     size = 50 * MEBIBYTE // count
