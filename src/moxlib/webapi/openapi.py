@@ -91,7 +91,7 @@ def _operation(method: Method, schemas: "_Schemas") -> dict[str, Any]:
 
 def _contents(method: Method, schemas: "_Schemas") -> dict[str, Any]:
     request = {"request": schemas.reference(method.request, given=True)}
-    plain = {"type": "object", "properties": request, "required": ["request"]}
+    plain = {"type": "object", "properties": request, "required": ["request"], "additionalProperties": False}
     files = {
         name: {
             "type": "array",
@@ -124,8 +124,10 @@ def _responses(method: Method, schemas: "_Schemas") -> dict[str, Any]:
         "200": done,
         "400": {"description": f"An error, with one of these codes: {codes}.", "content": error},
         "401": {"description": "The login is missing or wrong.", "content": text},
+        "403": {"description": "A browser sent it for a page of another site.", "content": text},
         "413": {"description": "The request is too large.", "content": text},
         "429": {"description": "Too many logins from this network failed.", "content": text},
+        "503": {"description": "Too many logins at once.", "content": text},
     }
 
 

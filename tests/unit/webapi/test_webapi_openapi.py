@@ -25,6 +25,14 @@ def test_it_is_valid() -> None:
     assert {operation.ok().label for operation in found} == {f"POST /{method.name}" for method in METHODS}
 
 
+@pytest.mark.parametrize("wrong", [{"responses": {"200": {}}}, {"requestBody": {}}, {"parameters": [{"in": "header"}]}])
+def test_what_is_not_valid_is_found(wrong: Any) -> None:
+    document = openapi_document(server_url="/")
+    document["paths"]["/Send"]["post"] |= wrong
+    with pytest.raises(Exception, match=r"is not valid|is a required property"):
+        schemathesis.openapi.from_dict(document).validate()
+
+
 def test_it_is_plain_data_and_always_the_same() -> None:
     assert json.loads(json.dumps(DOCUMENT)) == DOCUMENT
     again = openapi_document(server_url="https://mail.example/webapi/v0", version="1")
@@ -69,6 +77,7 @@ def test_an_operation(method: Method) -> None:
     else:
         result = {"$ref": f"#/components/schemas/{method.result.__name__}"}
         assert content == {"application/json": {"schema": result}}
+    assert list(operation["responses"]) == ["200", "400", "401", "403", "413", "429", "503"]
     assert all(code in operation["responses"]["400"]["description"] for code in method.codes)
 
 
