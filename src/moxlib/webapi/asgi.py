@@ -106,9 +106,7 @@ class _App:
         self._service = service
         self._limits = limits
         self._remote_ip = remote_ip
-        document = openapi_document(
-            server_url="../v0"
-        )  # beside it; as "." it would end in a slash, and paths begin with one
+        document = openapi_document(server_url="../v0")  # beside it, without the slash that "." has at its end
         self._openapi = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:

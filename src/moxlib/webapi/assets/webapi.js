@@ -11,14 +11,21 @@ function show(status, body) {
   element("response").value = body.length > MAX_SHOWN ? body.slice(0, MAX_SHOWN) + "..." : body;
 }
 
-function headers() {
+function login() {
   const username = element("username").value;
   const password = element("password").value;
   if (!username && !password) {
     return {}; // the browser asks for them, if it has to
   }
   const octets = new TextEncoder().encode(username + ":" + password);
-  return { Authorization: "Basic " + btoa(String.fromCharCode(...octets)) };
+  const headers = { Authorization: "Basic " + btoa(String.fromCharCode(...octets)) };
+  return { headers, credentials: "omit" }; // or the browser would ask, with the call waiting, where they are wrong
+}
+
+function address(form) {
+  const url = new URL(form.action);
+  url.username = url.password = ""; // that this page's address may have, and that of a call must not
+  return url;
 }
 
 function readable(type, body) {
@@ -33,10 +40,10 @@ function readable(type, body) {
 }
 
 async function call(form) {
-  const answer = await fetch(form.action, {
+  const answer = await fetch(address(form), {
     method: "POST",
     body: new URLSearchParams({ request: element("request").value }),
-    headers: headers(),
+    ...login(),
     redirect: "error",
   });
   show(`${answer.status} ${answer.statusText}`, readable(answer.headers.get("Content-Type") ?? "", await answer.text()));
