@@ -8,6 +8,7 @@ GET  <base>                redirects there
 """
 
 import base64
+import binascii
 import json
 import logging
 import math
@@ -16,7 +17,7 @@ from datetime import timedelta
 from html import escape
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 from moxlib.errors import MissingExtra
 from moxlib.webapi.accounts import LoggedIn, LoginDisabled, LoginsBusy, WrongCredentials
@@ -133,7 +134,7 @@ class _App:
             return _plain(405, "405 - use GET, and POST for calls", ("Allow", "GET" if method is None else "GET, POST"))
         if path in ("", "/"):
             # Relative, so that it does not matter what a proxy calls the path.
-            where = VERSION[1:] if path == "/" else _methods_from_base(scope)
+            where = f"{_last_part(scope)}{VERSION}" if path == "" else VERSION[1:]
             html = f'<a href="{escape(where)}">See the methods</a>.\n'
             return _html(303, html, ("Location", where))
         if path == OPENAPI:
@@ -174,11 +175,7 @@ class _App:
         except ValueError:
             log.error("no IP address is known of a client: %a", ip[:100])  # noqa: TRY400 - no traceback is of use
             return _plain(500, "500 - the server does not know the client's IP address", result="server")
-        try:
-            login = await self._service.login(*credentials, remote_ip=ip)
-        except Exception as error:  # noqa: BLE001 - of the host's own accounts; logged
-            answer = as_answer(error, "logging in")
-            return _plain(500, f"500 - {answer.message}", result="server")
+        login = await self._service.login(*credentials, remote_ip=ip)
         match login:
             case LoggedIn():
                 return login
@@ -223,53 +220,37 @@ class _App:
 
 
 def _path(scope: "Scope") -> str:
-    """Return the path below where the application is mounted, whether or not the server took that off.
-
-    Litestar adds a slash at its end, which was not asked for.
-    """
+    """Return the path below where the application is mounted, whether or not the server took that off."""
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
-    asked = _asked_path(scope)
-    return path.removesuffix("/") if asked and not asked.lower().endswith(("/", "%2f")) else path
+    asked = bytes(scope.get("raw_path") or b"/")
+    return path if asked.endswith(b"/") else path.removesuffix("/")  # Litestar puts one there
 
 
-def _asked_path(scope: "Scope") -> str:
-    """Return the path that was asked for, as it came; "" where the server does not say."""
-    raw: bytes = scope.get("raw_path") or b""
-    return raw.partition(b"?")[0].decode("latin-1")
-
-
-def _methods_from_base(scope: "Scope") -> str:
-    """Return where the methods are, from the base without a slash at its end.
-
-    Where that is mounted may be anybody's text: with "//" it would be another host (RFC 3986 4.2), and with a colon a
-    scheme.
-    """
-    root = str(scope.get("root_path", "")).strip("/")
-    last = _asked_path(scope).rpartition("/")[2]
-    if last and not root:
-        return f"./{quote(last, safe='%', errors='replace')}{VERSION}"
-    return quote(f"/{root}{VERSION}" if root else VERSION, errors="replace")
+def _last_part(scope: "Scope") -> str:
+    """Return the last part of a path without a slash at its end, as a reference that is relative to it."""
+    asked = bytes(scope.get("raw_path") or b"")
+    if not asked.isascii() or asked.endswith(b"/") or not asked:
+        return str(scope.get("root_path", ""))
+    return f"./{asked.rpartition(b'/')[2].decode()}"  # "./", or what is before a colon would be a scheme
 
 
 def _header(scope: "Scope", name: bytes) -> str | None:
     """Return a header's value; None if there is none, or several."""
-    values = _values(scope, name)
-    return values[0] if len(values) == 1 else None
-
-
-def _values(scope: "Scope", name: bytes) -> list[str]:
-    return [value.decode("latin-1") for each, value in scope["headers"] if each == name]
+    values: list[bytes] = [value for each, value in scope["headers"] if each == name]
+    if len(values) != 1:
+        return None
+    return values[0].decode("latin-1")
 
 
 def _from_elsewhere(scope: "Scope") -> bool:
     """Say whether a browser sends this for a page of another site, with the password that it remembers for ours."""
-    sites, origins = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
-    if sites:
-        return not {"same-origin", "none"}.issuperset(sites)
-    host = (_header(scope, b"host") or "").lower()
-    return any(not host or origin.lower() not in (f"http://{host}", f"https://{host}") for origin in origins)
+    site = _header(scope, b"sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin, host = _header(scope, b"origin"), _header(scope, b"host")
+    return origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
 
 
 def _credentials(scope: "Scope") -> tuple[str, str] | None:
@@ -279,7 +260,7 @@ def _credentials(scope: "Scope") -> tuple[str, str] | None:
         return None
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except ValueError:  # not in base64, not in ASCII before, or not in UTF-8 behind it
+    except (binascii.Error, UnicodeDecodeError):
         return None
     return (name, password) if colon else None
 
@@ -290,10 +271,10 @@ def _key(scope: "Scope") -> str | None:
     Raises:
         WebAPIError: it cannot be one.
     """
-    values = _values(scope, b"idempotency-key")
+    values: list[bytes] = [value for name, value in scope["headers"] if name == b"idempotency-key"]
     if not values:
         return None
-    key = values[0]
+    key = values[0].decode("latin-1")
     if len(values) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise WebAPIError(Code.USER, f"Idempotency-Key is one header of 1 to {MAX_KEY} printable ASCII characters")
     return key
