@@ -232,6 +232,7 @@ def test_what_is_asked_and_answered_is_text(browser: Browser) -> None:
         "body.innerHTML = `<img src=x onerror=\"document.title = 'run'\">`;",
         "body.innerHTML = `<a id=link href=\"javascript:document.title = 'run'\">x</a>`; link.click();",
     ],
+    ids=["element", "handler", "link"],
 )
 def test_a_script_that_got_into_a_page_does_not_run(browser: Browser, inject: str) -> None:
     browser.go("/webapi/v0/Send")
