@@ -65,15 +65,15 @@ async def test_international_recipients_are_known_in_any_form(depot: "Depot") ->
         assert await queue.sent_in_a_day() == Sent(recipients=2, first_time=1)
 
 
-async def test_the_worker_forgets_what_does_not_count(depot: "Depot") -> None:
+async def test_what_does_not_count_any_more_is_forgotten_when_the_queue_is_purged(depot: "Depot") -> None:
     async with depot.queue(keep_history=timedelta(0), keep_feedback=timedelta(0)) as queue:
         await depot.submit(queue, limits=LIMITS)
         await depot.empty(queue)
-        await depot.clock.advance(timedelta(days=500))
         now = depot.clock.now()
-        async with queue.worker():
-            await depot.clock.advance(timedelta(days=1))
-        assert await queue._storage.purge(now=now, events_before=now) == 0
+        await queue._storage.purge(now=now + timedelta(seconds=1), events_before=now + timedelta(seconds=1))
+        assert await queue._storage.purge(now=now + timedelta(days=399), events_before=now) == 1  # of the day
+        assert await queue._storage.purge(now=now + timedelta(days=500), events_before=now) == 1  # the recipient
+        assert await queue._storage.purge(now=now + timedelta(days=500), events_before=now) == 0
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, "10"])

@@ -56,13 +56,18 @@ def _busy(path: Path) -> StorageBusy:
 
 
 class ThreadWriter:
-    """One thread owns the write connection and drains all that waits into each transaction."""
+    """One thread owns the write connection and drains all that waits into each transaction.
+
+    What is asked for in one turn of the event loop is handed over at its end: so it is in one transaction, and no
+    thread that is woken for the first of it takes the interpreter's lock from the loop in the midst of the others.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = connect(path)
         self._batch = Batch(self._connection, str(path))
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._gathered: list[Job] = []
+        self._line: queue.SimpleQueue[Sequence[Job] | None] = queue.SimpleQueue()
         self._closed = False
         self._ended: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._work, name=f"moxlib writer {path.name}", daemon=True)
@@ -75,10 +80,18 @@ class ThreadWriter:
         """
         if self._closed:
             raise QueueClosed("the queue is closed")
-        job = Job(operation, argument, asyncio.get_running_loop())
-        self._jobs.put(job)
+        loop = asyncio.get_running_loop()
+        job = Job(operation, argument, loop)
+        self._gathered.append(job)
+        if len(self._gathered) == 1:
+            loop.call_soon(self._hand_over)
         result: R = await job.future
         return result
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._line.put(self._gathered)
+            self._gathered = []
 
     async def close(self) -> None:
         """Run what waits, then close the connection. Idempotent."""
@@ -88,7 +101,8 @@ class ThreadWriter:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         self._ended = lambda: loop.call_soon_threadsafe(ended.set)
-        self._jobs.put(None)
+        self._hand_over()
+        self._line.put(None)
         await ended.wait()
         self._thread.join()
 
@@ -101,9 +115,10 @@ class ThreadWriter:
     def _work_until_closed(self) -> None:
         open_ = True
         while open_:
-            jobs, open_ = take_waiting(self._jobs, MAX_BATCH)
-            if jobs:
-                self._transact(jobs)
+            turns, open_ = take_waiting(self._line, MAX_BATCH)
+            jobs = [job for turn in turns for job in turn]
+            for start in range(0, len(jobs), MAX_BATCH):
+                self._transact(jobs[start : start + MAX_BATCH])
         self._connection.close()
 
     def _transact(self, jobs: list[Job]) -> None:
