@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument(
         "--engine",
         choices=[str(engine) for engine in Engine],
-        help="what the queues of `submit`, `drain` and `webhooks` are kept in; both, one after the other, if not given",
+        help="what queues are kept in, where that matters; both, one after the other, if not given",
     )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.names if name not in names()]:

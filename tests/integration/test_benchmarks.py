@@ -47,13 +47,19 @@ def test_worker_processes_deliver_each_message_once(postgres_server: PostgresSer
     assert workers.drain(postgres_server.database, port=None, processes=2, count=40) > 0
 
 
-def test_figures_of_reading_messages() -> None:
+def test_figures_of_messages() -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "message"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     figures = {figure["name"]: figure for figure in map(json.loads, run.stdout.splitlines())}
     assert list(figures) == [
-        f"message, {what}, {size}" for size in ("4 KB", "1 MB") for what in ("headers", "tree", "structure and text")
+        *(
+            f"message, {what}, {size}"
+            for size in ("4 KB", "1 MB")
+            for what in ("headers", "tree", "structure and text")
+        ),
+        "message, composing a short text",
+        "message, composing text, HTML and a file of 50 KB",
     ]
     assert all(figure["value"] > 0 for figure in figures.values())
     assert figures["message, tree, 1 MB"]["peers"].keys() == {"email, compat32", "email, default"}
@@ -86,3 +92,26 @@ def test_figures_of_webhooks() -> None:
         "webhooks, sqlite, 1 URL, batches of 20",
     ]
     assert all(figure["value"] > 0 for figure in figures.values())
+
+
+def test_figures_of_the_webapi() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--engine", "sqlite", "webapi"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    figures = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [figure["name"] for figure in figures] == [
+        "webapi, sqlite, 1 client",
+        "webapi, sqlite, 8 clients",
+        "webapi, sqlite, 32 clients",
+        "webapi, sqlite, 32 calls at once by moxlib's client",
+    ]
+    assert all(figure["value"] > 0 for figure in figures)
+
+
+def test_figures_of_dkim() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "dkim"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    figures = {figure["name"]: figure for figure in map(json.loads, run.stdout.splitlines())}
+    assert {"dkim, sign, RSA-2048", "dkim, sign, Ed25519", "dkim, verify, RSA-2048"} <= figures.keys()
+    assert figures["dkim, sign, RSA-2048"]["peers"].keys() == {"dkimpy"}
