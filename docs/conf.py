@@ -60,6 +60,9 @@ nitpick_ignore = [
     ("py:class", "moxlib.queue.hooks.records.HookPlan"),  # what configuration, decisions and storage pass on among
     ("py:class", "moxlib.queue.storage.hooks.HookStorage"),  # themselves, as the next
     ("py:class", "moxlib.queue.feedback.report.ReceivedFeedback"),
+    ("py:class", "ASGIApp"),  # Starlette's, and prometheus-client's, which type checkers alone import
+    ("py:class", "Scope"),
+    ("py:class", "CollectorRegistry"),
     ("py:class", "SMTP"),  # aiosmtpd's, which a type checker alone imports
     ("py:class", "Envelope"),
     ("py:class", "moxlib.smtpclient.wire.Wire"),  # what the parts of the state machine pass on among themselves

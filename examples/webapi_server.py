@@ -14,11 +14,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from moxlib.queue import Queue, SMTPTransport
-from moxlib.webapi.asgi import asgi_app
-from moxlib.webapi.configured_accounts import ConfiguredAccounts
-from moxlib.webapi.password_hash import hash_password
-from moxlib.webapi.service import Service
-from moxlib.webapi.sqlite_mailbox import SQLiteMailbox
+from moxlib.webapi import ConfiguredAccounts, Service, SQLiteMailbox, asgi_app, hash_password
 
 
 def application() -> FastAPI:

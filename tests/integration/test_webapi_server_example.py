@@ -17,7 +17,8 @@ import pytest
 from moxlib.testing import ByCommand, SMTPPeer
 from moxlib.testing.smtp_peer import Answer, PeerSession
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "webapi_server.py"
+ROOT = Path(__file__).parents[2]
+README, EXAMPLE = ROOT / "README.md", ROOT / "examples" / "webapi_server.py"
 RUNNING = re.compile(rb"running on (http://127\.0\.0\.1:\d+) ")
 LIMIT = 60.0  # seconds; it takes two, so this only ends what hangs
 
@@ -49,6 +50,7 @@ async def test_curl_sends_a_message_through_the_example(tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed (Debian: curl)")
     _, start, call = run_path(str(EXAMPLE))["__doc__"].split("\n\n")
+    assert f"```sh\n{call}```\n" in README.read_text("utf-8")
     relay = Relay()
     async with asyncio.timeout(LIMIT), SMTPPeer(relay) as peer:
         *variables, uvicorn, factory, target = shlex.split(start)
