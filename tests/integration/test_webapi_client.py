@@ -216,6 +216,16 @@ async def test_a_file_that_is_not_there_is_told_before_anything_is_sent(server: 
     assert server.calls == []
 
 
+async def test_a_file_that_cannot_be_read_from_its_beginning_is_refused(server: Server, client: Client) -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    with pytest.raises(InputError, match="from its beginning"):
+        await client.send(HELLO, uploads=Uploads(attached=(Upload(content=Pipe(b"abc"), name="x"),)))
+    assert server.calls == []
+
+
 async def test_a_file_that_shrinks_ends_the_call(server: Server, client: Client) -> None:
     class Shrinking(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
@@ -364,6 +374,10 @@ async def test_a_stream_is_read_to_a_limit(server: Server, client: Client) -> No
     async with client.message_part_get(request) as stream:
         with pytest.raises(LimitExceeded):
             await stream.read(4)
+    server.answer = says(bytes(1_000_000))
+    async with client.message_part_get(request) as stream:
+        first = await anext(aiter(stream))
+        assert len(first) + len(await stream.read(1_000_000 - len(first))) == 1_000_000
     assert server.calls[0].request == {"MsgID": 3, "PartPath": [0, 2]}
 
 

@@ -356,12 +356,12 @@ async def test_a_batch_is_bounded(make: Make) -> None:
 
 
 @pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("transactions", ["thread", "loop"])
 async def test_a_batch_is_one_commit(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: bool
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactions: str, limited: bool
 ) -> None:
-    """Where transactions run in the loop, those of one turn are one; a thread may take the first ones by themselves."""
     limits = {} if limited else {"max_messages_per_day": None, "max_first_time_recipients_per_day": None}
-    async with make(queue=tmp_path / "q.db", transactions="loop", mailbox=None, **limits) as here:
+    async with make(queue=tmp_path / "q.db", transactions=transactions, mailbox=None, **limits) as here:
         commits: list[int] = []
         run = Batch.run
 
@@ -587,6 +587,15 @@ async def test_a_copy_without_room(make: Make) -> None:
         await refused(here.methods.send(SendRequest(to=(A,), text="x" * 1000, save_sent=True)), Code.SENT_OVER_QUOTA)
         assert await here.queued() == ()
         await here.methods.send(SendRequest(to=(A,), text="x" * 1000))
+        assert len(await here.queued()) == 1
+
+
+async def test_what_was_sent_is_answered_again_though_there_is_no_room_left(make: Make) -> None:
+    async with make(quota=1500) as here:
+        request = SendRequest(to=(A,), text="x" * 500, save_sent=True)
+        first = await here.methods.send(request, idempotency_key="k")
+        assert await here.methods.send(request, idempotency_key="k") == first
+        await refused(here.methods.send(request, idempotency_key="l"), Code.SENT_OVER_QUOTA)
         assert len(await here.queued()) == 1
 
 

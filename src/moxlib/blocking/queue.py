@@ -193,6 +193,7 @@ class Queue(Opened[AsyncQueue]):
 
     suppression: Final = blocking(AsyncQueue.suppression)
     list_suppressions: Final = blocking(AsyncQueue.list_suppressions)
+    numbered_suppressions: Final = blocking(AsyncQueue.numbered_suppressions)
     suppress: Final = blocking(AsyncQueue.suppress)
     unsuppress: Final = blocking(AsyncQueue.unsuppress)
     import_suppressions: Final = blocking(AsyncQueue.import_suppressions)

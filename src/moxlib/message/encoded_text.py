@@ -33,7 +33,7 @@ _AROUND: Final = len("=?utf-8?q??=")
 
 # Tab is a blank. Line separators, and controls beyond ASCII, are line ends to some; lone surrogates are no text.
 _refused = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
-split_tokens = re.compile(r"(?<=[^ \t]) (?=[^ \t])").split  # at other blanks a fold would not be read back as they are
+_between_tokens = re.compile(r"(?<=[^ \t]) (?=[^ \t])")  # at other blanks a fold would not be read back as they are
 _to_quote = re.compile(r'["\\]')
 # RFC 2047 5 (3): what stands for itself wherever the word is
 _Q: Final = tuple("_" if octet == ord(" ") else f"={octet:02X}" for octet in range(256))
@@ -41,6 +41,11 @@ _plain_octet = re.compile(rb"[A-Za-z0-9!*+/-]")
 _QUOTED: Final = tuple(chr(octet) if _plain_octet.match(bytes((octet,))) else _Q[octet] for octet in range(256))
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _FIRST_YEAR: Final = 1900  # RFC 5322 3.3
+
+
+def split_tokens(text: str) -> list[str]:
+    """Return what folding keeps together: what stands between single blanks."""
+    return _between_tokens.split(text)
 
 
 def check_text(where: str, text: str) -> None:

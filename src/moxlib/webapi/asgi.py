@@ -8,7 +8,6 @@ GET  <base>                redirects there
 """
 
 import base64
-import binascii
 import json
 import logging
 import math
@@ -17,7 +16,7 @@ from datetime import timedelta
 from html import escape
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from moxlib.errors import MissingExtra
 from moxlib.webapi.accounts import LoggedIn, LoginDisabled, LoginsBusy, WrongCredentials
@@ -74,7 +73,8 @@ def asgi_app(
         service: what it serves.
         limits: what a call may post; by default a message of the size that the queue takes, in base64.
         remote_ip: finds a client's IP address, by which failed logins are counted, in a connection's scope. Behind a
-            proxy, have the server tell the client's (uvicorn: `--proxy-headers`), or find it here.
+            proxy, have the server tell the client's (uvicorn: `--proxy-headers`), or find it here. On a Unix socket
+            there is none, and calls are answered 500 until one is found here.
 
     Raises:
         MissingExtra: Starlette or python-multipart is not installed (extra: webapi).
@@ -134,7 +134,7 @@ class _App:
             return _plain(405, "405 - use GET, and POST for calls", ("Allow", "GET" if method is None else "GET, POST"))
         if path in ("", "/"):
             # Relative, so that it does not matter what a proxy calls the path.
-            where = f"{_last_part(scope)}{VERSION}" if path == "" else VERSION[1:]
+            where = VERSION[1:] if path == "/" else _methods_from_base(scope)
             html = f'<a href="{escape(where)}">See the methods</a>.\n'
             return _html(303, html, ("Location", where))
         if path == OPENAPI:
@@ -175,7 +175,11 @@ class _App:
         except ValueError:
             log.error("no IP address is known of a client: %a", ip[:100])  # noqa: TRY400 - no traceback is of use
             return _plain(500, "500 - the server does not know the client's IP address", result="server")
-        login = await self._service.login(*credentials, remote_ip=ip)
+        try:
+            login = await self._service.login(*credentials, remote_ip=ip)
+        except Exception as error:  # noqa: BLE001 - of the host's own accounts; logged
+            answer = as_answer(error, "logging in")
+            return _plain(500, f"500 - {answer.message}", result="server")
         match login:
             case LoggedIn():
                 return login
@@ -220,37 +224,53 @@ class _App:
 
 
 def _path(scope: "Scope") -> str:
-    """Return the path below where the application is mounted, whether or not the server took that off."""
+    """Return the path below where the application is mounted, whether or not the server took that off.
+
+    Litestar adds a slash at its end, which was not asked for.
+    """
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
-    asked = bytes(scope.get("raw_path") or b"/")
-    return path if asked.endswith(b"/") else path.removesuffix("/")  # Litestar puts one there
+    asked = _asked_path(scope)
+    return path.removesuffix("/") if asked and not asked.lower().endswith(("/", "%2f")) else path
 
 
-def _last_part(scope: "Scope") -> str:
-    """Return the last part of a path without a slash at its end, as a reference that is relative to it."""
-    asked = bytes(scope.get("raw_path") or b"")
-    if not asked.isascii() or asked.endswith(b"/") or not asked:
-        return str(scope.get("root_path", ""))
-    return f"./{asked.rpartition(b'/')[2].decode()}"  # "./", or what is before a colon would be a scheme
+def _asked_path(scope: "Scope") -> str:
+    """Return the path that was asked for, as it came; "" where the server does not say."""
+    raw: bytes = scope.get("raw_path") or b""
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _methods_from_base(scope: "Scope") -> str:
+    """Return where the methods are, from the base without a slash at its end.
+
+    Where that is mounted may be anybody's text: with "//" it would be another host (RFC 3986 4.2), and with a colon a
+    scheme.
+    """
+    root = str(scope.get("root_path", "")).strip("/")
+    last = _asked_path(scope).rpartition("/")[2]
+    if last and not root:
+        return f"./{quote(last, safe='%', errors='replace')}{VERSION}"
+    return quote(f"/{root}{VERSION}" if root else VERSION, errors="replace")
 
 
 def _header(scope: "Scope", name: bytes) -> str | None:
     """Return a header's value; None if there is none, or several."""
-    values: list[bytes] = [value for each, value in scope["headers"] if each == name]
-    if len(values) != 1:
-        return None
-    return values[0].decode("latin-1")
+    values = _values(scope, name)
+    return values[0] if len(values) == 1 else None
+
+
+def _values(scope: "Scope", name: bytes) -> list[str]:
+    return [value.decode("latin-1") for each, value in scope["headers"] if each == name]
 
 
 def _from_elsewhere(scope: "Scope") -> bool:
     """Say whether a browser sends this for a page of another site, with the password that it remembers for ours."""
-    site = _header(scope, b"sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin, host = _header(scope, b"origin"), _header(scope, b"host")
-    return origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
+    sites, origins = _values(scope, b"sec-fetch-site"), _values(scope, b"origin")
+    if sites:
+        return not {"same-origin", "none"}.issuperset(sites)
+    host = (_header(scope, b"host") or "").lower()
+    return any(not host or origin.lower() not in (f"http://{host}", f"https://{host}") for origin in origins)
 
 
 def _credentials(scope: "Scope") -> tuple[str, str] | None:
@@ -260,7 +280,7 @@ def _credentials(scope: "Scope") -> tuple[str, str] | None:
         return None
     try:
         name, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not in base64, not in ASCII before, or not in UTF-8 behind it
         return None
     return (name, password) if colon else None
 
@@ -271,10 +291,10 @@ def _key(scope: "Scope") -> str | None:
     Raises:
         WebAPIError: it cannot be one.
     """
-    values: list[bytes] = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    values = _values(scope, b"idempotency-key")
     if not values:
         return None
-    key = values[0].decode("latin-1")
+    key = values[0]
     if len(values) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise WebAPIError(Code.USER, f"Idempotency-Key is one header of 1 to {MAX_KEY} printable ASCII characters")
     return key

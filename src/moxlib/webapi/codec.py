@@ -16,6 +16,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import RLock
 from typing import TYPE_CHECKING, Annotated, Any, Final, ForwardRef, Optional, TypeVar
 
 from moxlib.errors import InputError, MissingExtra
@@ -68,7 +69,7 @@ class _Plan:
 
 
 class Codec:
-    """Reads and writes JSON; one object serves any number of calls, from one thread at a time.
+    """Reads and writes JSON; one object serves any number of calls, from any threads.
 
     Args:
         max_size: of JSON that is read, in octets.
@@ -131,9 +132,10 @@ class _Plans:
         self._library: Any = library
         self._strict = strict
         self._sparse = sparse
+        self._lock = RLock()  # for making plans; finished ones are read without it
         self._plans: dict[type, _Plan] = {}
+        self._unfinished: dict[type, _Plan] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
-        self._recursive: set[type] = set()
         self._scalars = _scalar_plans(library)
 
     def decode(self, type_: type[T], body: bytes | str, limit: int) -> T:
@@ -174,10 +176,15 @@ class _Plans:
 
     def _of_type(self, type_: type) -> _Plan:
         plan = self._plans.get(type_)
-        if plan is None:
-            self._plans[type_] = self._forward(type_)  # what parts of it have that are like it
-            plan = self._plans[type_] = self._make(type_)
-        return plan
+        if plan is not None:
+            return plan
+        with self._lock:
+            plan = self._plans.get(type_) or self._unfinished.get(type_)
+            if plan is None:
+                self._unfinished[type_] = self._forward(type_)  # what parts of it have that are like it
+                plan = self._plans[type_] = self._make(type_)
+                del self._unfinished[type_]
+            return plan
 
     def _forward(self, type_: type) -> _Plan:
         def plan() -> _Plan:

@@ -80,8 +80,6 @@ class ByteStream:
             LimitExceeded: that is more than `limit` octets; no more is kept.
             CallError: from a server, the rest did not come.
         """
-        if self.size is not None and self.size > limit:
-            raise LimitExceeded(limit, "the content")
         octets = bytearray()
         async for chunk in self._chunks:
             octets += chunk

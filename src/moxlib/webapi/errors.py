@@ -95,7 +95,7 @@ class WebAPIError(MoxlibError):
 
     def __init__(self, code: Code | str, message: str) -> None:
         super().__init__(f"{shown(code)}: {shown(message)}")
-        self.code = Code.known(code)
+        self.code: Code | str = Code.known(code)
         self.message = message
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -156,7 +156,7 @@ class Unauthorized(CallError):
 
     def __init__(self, *, method: str, text: str) -> None:
         super().__init__(f"the login was refused: {shown(text)}", method=method)
-        self.text = shown(text)
+        self.text: str = shown(text)
 
     def _fields(self) -> dict[str, Any]:
         return {"method": self.method, "text": self.text}
@@ -199,7 +199,7 @@ class UnexpectedStatus(CallError):
     def __init__(self, *, method: str, status: int, text: str) -> None:
         super().__init__(f"status {status}: {shown(text)}", method=method)
         self.status = status
-        self.text = shown(text)
+        self.text: str = shown(text)
 
     def _fields(self) -> dict[str, Any]:
         return {"method": self.method, "status": self.status, "text": self.text}

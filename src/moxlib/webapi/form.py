@@ -42,10 +42,10 @@ class Form:
         self._parts = (_Part(head=head, content=json, size=len(json)), *parts)
         self._delimiter = f"--{boundary}\r\n".encode()
         self._end = f"--{boundary}--\r\n".encode()
-        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self.content_type: str = f"multipart/form-data; boundary={boundary}"
         """For the header."""
         around = len(self._delimiter) + len(b"\r\n")
-        self.size = sum([around + len(part.head) + part.size for part in self._parts]) + len(self._end)
+        self.size: int = sum([around + len(part.head) + part.size for part in self._parts]) + len(self._end)
         """In octets."""
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -72,7 +72,7 @@ class PartNotFound(InputError, LookupError):
 
     def __init__(self, path: Sequence[int], depth: int) -> None:
         super().__init__(f"there is no part {path[depth]}, which the path has at index {depth}")
-        self.path = tuple(path)
+        self.path: tuple[int, ...] = tuple(path)
         self.depth = depth
 
     def __reduce__(self) -> tuple[type["PartNotFound"], tuple[tuple[int, ...], int]]:

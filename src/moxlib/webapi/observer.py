@@ -14,7 +14,8 @@ class WebAPIObserver(Protocol):
 
         Args:
             method: its name, such as `Send`; one that exists.
-            result: `ok`, the code of the error that was answered, or `badauth`, `ratelimited`, `busy`.
+            result: `ok`, the code of the error that was answered, or `badauth`, `ratelimited`, `busy`, `crosssite`;
+                `gone` if the client was.
             duration: from the request's header to the answer.
         """
         ...

@@ -125,7 +125,7 @@ def _responses(method: Method, schemas: "_Schemas") -> dict[str, Any]:
         "400": {"description": f"An error, with one of these codes: {codes}.", "content": error},
         "401": {"description": "The login is missing or wrong.", "content": text},
         "403": {"description": "A browser sent it for a page of another site.", "content": text},
-        "413": {"description": "The request is too large.", "content": text},
+        "413": {"description": "The request is too large for a proxy in front.", "content": text},
         "429": {"description": "Too many logins from this network failed.", "content": text},
         "503": {"description": "Too many logins at once.", "content": text},
     }

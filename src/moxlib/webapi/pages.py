@@ -75,4 +75,4 @@ def method_page(method: Method, *, title: str = "Webapi") -> str:
 
 
 def _file(name: str) -> str:
-    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+    return files("moxlib.webapi").joinpath("assets", name).read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ from typing import BinaryIO, Final, Protocol, cast
 from moxlib._clock import Clock
 from moxlib.errors import LimitExceeded
 from moxlib.message import Composed, HeaderFacts, InvalidDraft, Received, compose, inspect_header
-from moxlib.queue import Queue, RequireTLS, SendingLimits
+from moxlib.queue import MessageLimitReached, Queue, RequireTLS, SendingLimits
 from moxlib.queue import Submission as Receipt
 from moxlib.smtp import Localpart, parse_address
 from moxlib.webapi import types as t
@@ -38,6 +38,8 @@ IN_MEMORY: Final = 1024 * 1024  # octets; a larger message is written to a file,
 CHUNK: Final = 256 * 1024  # octets of a file that are read at once
 ID_BYTES: Final = 12  # of randomness in what Received calls a message by
 DERIVED: Final = 15  # octets of a digest, which are 20 characters: as many as are random in other identifiers
+
+NOTHING: Final = SendingLimits(messages_per_day=0)  # with it, only what was queued before is found
 
 _REQUIRE_TLS: Final = {True: RequireTLS.YES, False: RequireTLS.NO}
 
@@ -116,8 +118,9 @@ class Sending:
         await self._check_limits(envelope.recipients, idempotency_key)
         digest = None if idempotency_key is None else await self._digest(request, uploads)
         composed = await self._composed(request, uploads, envelope, idempotency_key)
+        refusal = None
         if sent is not None:
-            await sent.check_room(len(composed.bcc_field) + composed.size)
+            refusal = await _no_room(sent, len(composed.bcc_field) + composed.size, idempotency_key)
         received = self._received(envelope.recipients).field(smtputf8=composed.needs_smtputf8)
         with _written(composed) as message:
             if isinstance(message, io.BytesIO):
@@ -136,6 +139,7 @@ class Sending:
                 request=request,
                 idempotency_key=idempotency_key,
                 digest=digest,
+                refusal=refusal,
             )
             if sent is not None and not receipts[0].repeated:
                 await sent.keep(cast("BinaryIO", Joined(composed.bcc_field + signatures, message)))
@@ -263,21 +267,28 @@ class Sending:
         request: t.SendRequest | t.SendRawRequest,
         idempotency_key: str | None,
         digest: bytes | None,
+        refusal: WebAPIError | None = None,
     ) -> tuple[Receipt, ...]:
-        return await self._queue.submit(
-            message,
-            account=self._account.name,
-            sender=sender,
-            recipients=recipients,
-            extra=request.extra,
-            require_tls=None if request.require_tls is None else _REQUIRE_TLS[request.require_tls],
-            not_before=request.future_release,
-            idempotency_key=idempotency_key,
-            idempotency_digest=digest,
-            login=self._login.address.pack(smtputf8=True),
-            limits=self._limits(),
-            keep_doubles=self._mox,
-        )
+        """Queue it; or, if it is refused, only find what was queued under its key before."""
+        try:
+            return await self._queue.submit(
+                message,
+                account=self._account.name,
+                sender=sender,
+                recipients=recipients,
+                extra=request.extra,
+                require_tls=None if request.require_tls is None else _REQUIRE_TLS[request.require_tls],
+                not_before=request.future_release,
+                idempotency_key=idempotency_key,
+                idempotency_digest=digest,
+                login=self._login.address.pack(smtputf8=True),
+                limits=self._limits() if refusal is None else NOTHING,
+                keep_doubles=self._mox,
+            )
+        except MessageLimitReached:
+            if refusal is None:
+                raise
+            raise refusal from None
 
     def _limits(self) -> SendingLimits | None:
         account = self._account
@@ -300,6 +311,17 @@ class Sending:
 
     def _now(self) -> datetime:
         return self._clock.now()
+
+
+async def _no_room(sent: KeepsSent, size: int, idempotency_key: str | None) -> WebAPIError | None:
+    """Check that there is room for a copy; of what may be a repetition, which needs none, return what is wrong."""
+    try:
+        await sent.check_room(size)
+    except WebAPIError as error:
+        if idempotency_key is None:
+            raise
+        return error
+    return None
 
 
 def _bulk(request: t.SendRequest | t.SendRawRequest) -> int:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, BinaryIO, Final, TypeVar
 
 from moxlib._clock import Clock, SystemClock
+from moxlib.dns import parse_domain
 from moxlib.errors import InputError
 from moxlib.queue import Queue
 from moxlib.queue.suppression import Cause
@@ -55,6 +56,7 @@ class Service:
         clock: what the time is taken from.
 
     Raises:
+        InvalidDomain: the host name is none.
         MissingExtra: msgspec is not installed (extra: webapi).
     """
 
@@ -76,7 +78,7 @@ class Service:
         self.queue: Queue = queue
         self.accounts: Accounts = accounts
         self.mailbox: Mailbox | None = mailbox
-        self.hostname: str = hostname or queue.config.hostname
+        self.hostname: str = parse_domain(hostname or queue.config.hostname).ascii
         self.observer: WebAPIObserver = observer or NullWebAPIObserver()
         self.mox: bool = mox
         self.max_batch: int = max_batch

@@ -5,9 +5,7 @@ A message that mox refuses to sign, we refuse too.
 
 import asyncio
 import base64
-import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from moxlib.dkim import Canonicalization, Selector, record_for, sign, verify
@@ -16,14 +14,13 @@ from moxlib.message import InvalidMessage
 from moxlib.smtp import Localpart
 from moxlib.testing import MockResolver
 
-VECTORS = Path(__file__).resolve().parents[4] / "shared" / "vectors" / "dkim_sign.json"
-FIRST: dict[str, Any] = json.loads(VECTORS.read_text("utf-8"))[0]  # the keys, which the other cases sign with
-NOW = datetime.fromtimestamp(FIRST["time_unix"], UTC)
+KEYS: dict[str, Any] = {}  # the file's first case, which has the keys and the time that the others are signed with
 
 
 def outcome(case: dict[str, Any]) -> tuple[object, object]:
     match case["kind"]:
         case "keys":
+            KEYS.update(case)
             return case["dns_txt"], {
                 "edsel._domainkey": str(selector_of("edsel", "ed25519").record()),
                 "rsasel._domainkey": str(selector_of("rsasel", "rsa").record()),
@@ -36,6 +33,7 @@ def outcome(case: dict[str, Any]) -> tuple[object, object]:
 
 
 def signed(case: dict[str, Any]) -> dict[str, object]:
+    now = datetime.fromtimestamp(KEYS["time_unix"], UTC)
     message = base64.b64decode(case["message"])
     selector = selector_of(
         case["selector"],
@@ -49,18 +47,18 @@ def signed(case: dict[str, Any]) -> dict[str, object]:
         expires_after=timedelta(seconds=case["expiration_seconds"]) if case["expiration_seconds"] else None,
     )
     try:
-        header = sign(message, [selector], localpart=Localpart(value=case["localpart"]), now=NOW)
+        header = sign(message, [selector], localpart=Localpart(value=case["localpart"]), now=now)
     except InvalidMessage:
         return {"header": None, "status": None}
     resolver = MockResolver(txt={selector.record_name: [str(record_for(selector.key))]})
-    [result] = asyncio.run(verify(header + message, resolver=resolver, now=NOW))
+    [result] = asyncio.run(verify(header + message, resolver=resolver, now=now))
     return {"header": header.decode(), "status": str(result.status)}
 
 
 def selector_of(name: str, key: str, **options: Any) -> Selector:
     return Selector(
         name=name,
-        private_key=FIRST[f"{key}_private_pem"],
+        private_key=KEYS[f"{key}_private_pem"],
         **{"domain": parse_domain("example.org"), **options},
     )
 

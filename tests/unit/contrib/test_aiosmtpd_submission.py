@@ -53,7 +53,8 @@ async def serving(
 ) -> AsyncIterator[tuple[Queue, int]]:
     given = place or Place()
     async with given.queue(**config or {}) as queue:
-        handler = SubmissionHandler(queue, clock=given.clock, **{"identify": anyone} | options)
+        arguments: dict[str, Any] = {"identify": anyone} | options
+        handler = SubmissionHandler(queue, clock=given.clock, **arguments)
         async with listening(handler.factory(**smtp or {})) as port:
             yield queue, port
 

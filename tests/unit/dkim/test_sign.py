@@ -92,10 +92,28 @@ def test_each_name_is_listed_once_more_than_it_is_there() -> None:
     assert tags(sign(message, [replace(made, oversign=False)])).headers == (
         *("From", "From", "Cc", "Received", "MIME-Version"),
     )
+    twice = selector(headers=("From", "Received", "Received"), headers_if_present=())
+    assert tags(sign(b"Received: 0\r\n" + message, [twice])).headers == (
+        *("From", "Received", "Received"),
+        *("From", "Received", "Received"),
+    )
     assert tags(sign(MESSAGE, [selector()])).headers == (
         *DEFAULT_HEADERS,
         *("MIME-Version", "From", "To", "Subject", "MIME-Version"),
     )
+
+
+async def test_a_name_stands_for_the_last_field_of_that_name() -> None:
+    """What is added above it was not signed, what is added below it is taken for it (RFC 6376 5.4.2)."""
+    made = selector(headers=("From", "To", "X"), headers_if_present=(), oversign=False)
+    message = b"X: 1\r\n" + MESSAGE
+    signed = sign(message, [made], now=NOW) + message
+    for changed, status in (
+        (b"X: 0\r\n" + signed, Status.PASS),
+        (signed.replace(b"\r\n\r\n", b"\r\nX: 2\r\n\r\n", 1), Status.FAIL),
+    ):
+        [result] = await verify(changed, resolver=published(made), now=NOW)
+        assert result.status is status
 
 
 @pytest.mark.parametrize("added", [b"From: c@example.com\r\n", b"Cc: c@example.com\r\n", b"mime-version: 2\r\n"])

@@ -156,6 +156,8 @@ def test_identities() -> None:
 
 
 def test_folding() -> None:
+    assert fold([(b"", b"a" * 70), (b" ", b"b" * 5)]) == b"a" * 70 + b" bbbbb"
+    assert fold([(b"", b"a" * 70), (b" ", b"b" * 6)]) == b"a" * 70 + b"\r\n\tbbbbbb"
     assert fold([(b"", b"a" * 80), (b" ", b"b" * 74), (b" ", b"c"), (b"", b"d")]) == (
         b"a" * 80 + b"\r\n\t" + b"b" * 74 + b"\r\n\tcd"
     )

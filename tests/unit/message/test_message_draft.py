@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,8 @@ def test_references_written_by_oneself_are_not_written_again() -> None:
 
 def test_a_word_of_ones_own_field_fits_on_a_line() -> None:
     compose(Draft(from_=AUTHOR, headers=[("List-Unsubscribe", "<https://x.example/" + "u" * 800 + ">")]))
-    for changes in ({"headers": [("X-A", "b " + "c" * 901)]}, {"user_agent": "c" * 901}):
+    too_long: tuple[dict[str, Any], ...] = ({"headers": [("X-A", "b " + "c" * 901)]}, {"user_agent": "c" * 901})
+    for changes in too_long:
         with pytest.raises(InvalidDraft, match="too long for a line"):
             Draft(from_=AUTHOR, **changes)
 

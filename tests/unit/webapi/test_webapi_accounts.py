@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from moxlib.dns import parse_domain
 from moxlib.errors import InputError, StateError
 from moxlib.message import SupportsReadAt
 from moxlib.queue import SendingLimits
@@ -22,6 +23,7 @@ from moxlib.webapi.accounts import (
     LoginsBusy,
     MayNotSend,
     MaySend,
+    SenderDomain,
     WrongCredentials,
     limited_login,
 )
@@ -182,6 +184,23 @@ def test_an_account_may_send_from_what_is_its_own(accounts: ConfiguredAccounts, 
     assert account is not None
     permission = account.permission(parse_address(sender))
     assert (permission.full_name if isinstance(permission, MaySend) else permission) == expected
+
+
+@pytest.mark.parametrize(
+    ("localpart", "canonical"),
+    [
+        ("Mjl", "mjl"),
+        ("mjl+a+b", "mjl"),
+        ("+mjl", "+mjl"),
+        ("+mjl+x", "+mjl"),
+        ("mjl-x", "mjl"),
+        ("a+b-c", "a"),
+        ("", ""),
+    ],
+)
+def test_nothing_is_cut_to_nothing(localpart: str, canonical: str) -> None:
+    domain = SenderDomain(domain=parse_domain("mox.example"), separators=("+", "-"))
+    assert domain.canonical(Localpart(value=localpart)) == canonical
 
 
 def test_a_domain_may_have_a_signer(accounts: ConfiguredAccounts) -> None:

@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from threading import Barrier
 
 import pytest
 
@@ -326,6 +328,19 @@ def test_an_error_shows_little_of_a_hostile_name(codec: Codec) -> None:
     error = refused(codec, json.dumps({"\n\x1b" * 100_000: 1}))
     assert "unknown field" in error.message
     assert "\x1b" not in error.message
+
+
+def test_several_threads_may_begin_at_once() -> None:
+    result = MessageGetResult(message=Message(), structure=Structure(parts=(Structure(),)), meta=MessageMeta())
+    for _ in range(20):
+        codec, barrier = Codec(), Barrier(4)
+
+        def work(codec: Codec = codec, barrier: Barrier = barrier) -> MessageGetResult:
+            barrier.wait()
+            return codec.decode_result(MessageGetResult, codec.encode_result(result))
+
+        with ThreadPoolExecutor(4) as pool:
+            assert [done.result() for done in [pool.submit(work) for _ in range(4)]] == [result] * 4
 
 
 def test_flags_have_backslashes(codec: Codec) -> None:

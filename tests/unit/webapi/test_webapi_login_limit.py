@@ -68,6 +68,12 @@ async def test_fifty_a_day_then_everybody_from_there_waits_for_the_next_one() ->
     assert await door.failures(12) == 10
 
 
+async def test_who_is_over_both_limits_waits_for_the_longer_window() -> None:
+    door = Door(windows=[FailureWindow(length=length, limits=(1, 9, 9)) for length in (MINUTE, DAY)])
+    assert await door.failures(2) == 1
+    assert await door.wait() == timedelta(hours=12) - timedelta(seconds=15)
+
+
 @pytest.mark.parametrize(
     ("near", "wider", "outside"),
     [
