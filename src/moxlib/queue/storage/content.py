@@ -17,9 +17,10 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self, cast
+from typing import Any, BinaryIO, Protocol, Self, TypeVar, cast
 
 from moxlib.errors import StateError, StorageError
 from moxlib.moxio import is_storage_space, link_or_copy, sync_dir
@@ -31,7 +32,9 @@ try:
 except ImportError:  # pragma: no cover - Windows: nothing is locked there, so nothing younger than a day is swept
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["ContentDirectory", "ContentSource", "ContentWriter", "MessageContent", "Spool", "chunks"]
+__all__ = ["ContentDirectory", "ContentSource", "ContentWriter", "MessageContent", "Spool", "chunks", "open_in_thread"]
+
+F = TypeVar("F", bound=BinaryIO | BufferedReader)
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
@@ -215,7 +218,7 @@ class ContentDirectory:
             ContentDamaged: the file is gone, cannot be read, or its length has changed.
             StorageError: this process cannot open it now.
         """
-        file = await asyncio.to_thread(self.open, stored)
+        file = await open_in_thread(partial(self.open, stored))
         try:
             left = stored.size
             while left > 0:
@@ -369,6 +372,21 @@ def _try_lock(path: Path, now: datetime) -> BinaryIO | None:
         file.close()
         return None
     return file
+
+
+async def open_in_thread(open_: Callable[[], F]) -> F:
+    """Open a file in a thread. One that comes when its caller was cancelled is closed: nobody else knows of it."""
+    opening = asyncio.get_running_loop().run_in_executor(None, open_)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: "asyncio.Future[F]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 async def chunks(

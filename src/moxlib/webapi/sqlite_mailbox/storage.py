@@ -15,7 +15,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError, StateError
 from moxlib.queue.errors import ContentDamaged
 from moxlib.queue.selection import is_text
-from moxlib.queue.storage.content import ContentDirectory, ContentWriter
+from moxlib.queue.storage.content import ContentDirectory, ContentWriter, open_in_thread
 from moxlib.queue.storage.migrations import numbered
 from moxlib.queue.storage.sqlite.batch import SQLiteTx
 from moxlib.queue.storage.sqlite.engine import Readers, ThreadWriter
@@ -154,7 +154,7 @@ class SQLiteMailbox:
             _check_body(message, stored)
             return OpenMessage(message, stored.body)
         try:
-            file = await asyncio.to_thread(_open_checked, self._directory, stored)
+            file = await open_in_thread(partial(_open_checked, self._directory, stored))
         except ContentDamaged:
             await self.get(account, id_)  # deleted meanwhile?
             raise
