@@ -154,7 +154,8 @@ async def test_recipients_are_those_that_the_host_accepts(accept: Any) -> None:
             assert await client.say("RCPT TO:<a@there.example>") == "550 5.1.1 no such recipient here"
             for none in ("RCPT TO:<postmaster>", "RCPT TO:<>"):
                 assert (await client.say(none)).startswith("553 5.1.3 ")
-            assert (await client.say("RCPT TO:<")).startswith("501 5.5.2 ")
+            # By what Python's parser makes of it: newer ones do not trip over it.
+            assert (await client.say("RCPT TO:<")).startswith(("501 5.5.2 ", "553 5.1.3 "))
             assert (await client.say("DATA")).startswith("354")
 
 
