@@ -470,6 +470,33 @@ async def test_cancelled_twice_it_interrupts(depot: "Depot") -> None:
         assert kinds((await depot.message(queue, receipt.id)).results) == ["interrupted"]
 
 
+async def test_cancelled_while_it_registers_it_is_not_known_afterwards(
+    depot: "Depot", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with depot.queue() as queue:
+        storage = queue._storage
+        asked, registered, unregistered = asyncio.Event(), storage.register_worker, storage.unregister_worker
+        gone: list[int] = []
+
+        async def registering(*args: Any, **options: Any) -> int:
+            asked.set()
+            await asyncio.sleep(0)
+            return await registered(*args, **options)
+
+        async def unregistering(worker: int, **options: Any) -> Any:
+            gone.append(worker)
+            return await unregistered(worker, **options)
+
+        monkeypatch.setattr(storage, "register_worker", registering)
+        monkeypatch.setattr(storage, "unregister_worker", unregistering)
+        working = asyncio.create_task(queue.run_worker())
+        await asked.wait()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert len(gone) == 1
+
+
 async def test_cancelled_while_it_claims_it_gives_back(depot: "Depot", monkeypatch: pytest.MonkeyPatch) -> None:
     storage = depot.make_storage()
     claim = storage.claim

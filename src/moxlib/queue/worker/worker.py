@@ -172,12 +172,13 @@ class Worker:
                 if isinstance(transport, ManagedTransport):
                     await stack.enter_async_context(transport.running())
             await self._take_back()
-            await self._register()
-            self._ready.set()
             try:
+                await self._register()
+                self._ready.set()
                 await self._work()
             finally:
-                await self._unregister()
+                if self._id:
+                    await self._unregister()
 
     async def _tell_end(self) -> None:
         self.stop()
@@ -417,7 +418,16 @@ class Worker:
     async def _register(self) -> None:
         began = self._clock.monotonic()
         lease = self._settings.lease
-        self._id = await self._storage.register_worker(own_identity(), now=self._clock.now(), lease=lease)
+        registering = asyncio.ensure_future(
+            self._storage.register_worker(own_identity(), now=self._clock.now(), lease=lease)
+        )
+        try:
+            self._id = await asyncio.shield(registering)
+        except asyncio.CancelledError:
+            await asyncio.wait([registering])  # it happens all the same, and is to be undone
+            if not registering.cancelled() and registering.exception() is None:
+                self._id = registering.result()
+            raise
         self._lease_ends = began + lease.total_seconds()
 
     async def _holds_lease(self) -> bool:
