@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from moxlib.queue import (
     StorageFull,
     WorkerConfig,
 )
+from moxlib.queue.worker.lanes import FEW
+from moxlib.queue.worker.worker import WIDEN_SECONDS
 from moxlib.testing import FakeClock
 
 if TYPE_CHECKING:
@@ -88,6 +91,38 @@ async def test_no_more_deliveries_at_once_than_configured(depot: "Depot") -> Non
             await worker.wait_idle()
     assert depot.sink.peak == {"one.example": 3, "two.example": 5}
     assert len(depot.sink.deliveries) == 80
+
+
+async def test_a_destination_begins_with_few_deliveries_and_gets_more_while_they_last(
+    depot: "Depot", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widened: list[Callable[[], None]] = []
+    loop = asyncio.get_running_loop()
+    original = loop.call_later
+
+    def call_later(delay: float, callback: Callable[..., Any], *args: Any, **options: Any) -> asyncio.TimerHandle:
+        if delay == WIDEN_SECONDS:
+            widened.append(partial(callback, *args))
+            delay = 3600
+        return original(delay, callback, *args, **options)
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    async with depot.queue(concurrency=10) as queue:
+        for n in range(20):
+            await depot.submit(queue, f"a{n}@one.example")
+        depot.sink.gate.clear()
+        async with queue.worker() as worker:
+            for count in (FEW, 2 * FEW, 10):
+                await depot.sink.began(count)
+                await turns()
+                assert depot.sink.active["one.example"] == count
+                if count < 10:
+                    widened.pop()()
+            assert not widened
+            depot.sink.gate.set()
+            await worker.wait_idle()
+    assert depot.sink.peak == {"one.example": 10}
+    assert len(depot.sink.deliveries) == 20
 
 
 async def test_the_limit_holds_for_all_workers_together(disk: "Depot") -> None:

@@ -50,9 +50,9 @@ class HookLane:
         count = len(self.waiting)
         return self.ahead - count if count <= self.ahead // 2 else 0
 
-    def fill(self, hooks: Iterable[Hook], *, now: float) -> None:
-        """Take what was claimed; `now` is by the monotonic clock."""
-        before, room = len(self.waiting), self.room
+    def fill(self, hooks: Iterable[Hook], *, room: int, now: float) -> None:
+        """Take what was claimed, of `room` that were asked for; `now` is by the monotonic clock."""
+        before = len(self.waiting)
         self.waiting.extend(hooks)
         came = len(self.waiting) - before
         self.owed += came

@@ -199,7 +199,7 @@ class HookWorker:
         self._in_doubt = False
         for url in release:
             del self._lanes[url]
-        self._dispatch(worker, claim)
+        self._dispatch(worker, claim, request)
         return claim
 
     async def _claim_whole(self, worker: int, request: HookClaimRequest) -> HookClaim:
@@ -215,7 +215,7 @@ class HookWorker:
                 self._settler.add(worker, [HookGiveBack(hook=hook) for hook in hooks])
             raise
 
-    def _dispatch(self, worker: int, claim: HookClaim) -> None:
+    def _dispatch(self, worker: int, claim: HookClaim, request: HookClaimRequest) -> None:
         if worker != self._tenure.id():
             return  # its lease was lost meanwhile, and what it claimed is taken back
         self._claimed.update(hook.id for hook in claim.hooks)
@@ -226,7 +226,7 @@ class HookWorker:
             by_url.setdefault(hook.url, []).append(hook)
         for url, hooks in by_url.items():
             lane = self._lanes.setdefault(url, HookLane(url))
-            lane.fill(hooks, now=now)
+            lane.fill(hooks, room=request.room.get(url, request.default_room), now=now)
             self._start_runners(lane)
 
     def _start_runners(self, lane: HookLane) -> None:

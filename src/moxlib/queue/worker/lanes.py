@@ -18,6 +18,7 @@ MIN_AHEAD = 20
 MAX_AHEAD = 500
 QUICK = 0.5  # seconds: emptied sooner than this, the lane takes twice as many next time
 SLOW = 2.0  # seconds: emptied later than this, half as many
+FEW = 3  # runners that a lane begins with
 
 
 @dataclass(slots=True)
@@ -36,6 +37,13 @@ class Lane:
     more: bool = False
     """The last claim took all it asked for, so there may be more."""
     filled_at: float = 0.0
+    widening: bool = False
+    """More runners are to start a moment later, if work is left then."""
+
+    @property
+    def lacking(self) -> int:
+        """How many runners could be started for what waits."""
+        return min(self.slots - self.running, len(self.waiting))
 
     @property
     def idle(self) -> bool:
@@ -47,16 +55,19 @@ class Lane:
         """How many more messages to claim; 0 until half of what was claimed has begun."""
         return self.ahead - self.count if self.count <= self.ahead // 2 else 0
 
-    def fill(self, deliveries: Iterable[tuple[Claim, ...]], *, slots: int, now: float, paced: bool = False) -> None:
+    def fill(
+        self, deliveries: Iterable[tuple[Claim, ...]], *, room: int, slots: int, now: float, paced: bool = False
+    ) -> None:
         """Take what was claimed.
 
         Args:
             deliveries: what it is.
+            room: how many messages were asked for. (Some that waited then may have begun since.)
             slots: deliveries at once.
             now: the time, by the monotonic clock.
             paced: the destination's messages have a rate: then there may be more although not all was had.
         """
-        before, room = self.count, self.room
+        before = self.count
         self.slots = slots
         for delivery in deliveries:
             self.waiting.append(delivery)

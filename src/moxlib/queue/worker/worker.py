@@ -33,7 +33,7 @@ from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import finish, task_group
 from moxlib.queue.worker.hooks import HookWorker, MakesCalls, Tenure
 from moxlib.queue.worker.identity import is_known_dead, own_identity
-from moxlib.queue.worker.lanes import Lane, group_claims
+from moxlib.queue.worker.lanes import FEW, Lane, group_claims
 from moxlib.queue.worker.limits import limits_of
 from moxlib.queue.worker.permits import NoPermit, Permits
 from moxlib.queue.worker.settler import Settler
@@ -43,6 +43,7 @@ __all__ = ["Worker"]
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
+WIDEN_SECONDS = 0.01  # until a lane that has work left gets as many runners again
 TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
 
 
@@ -274,7 +275,7 @@ class Worker:
         result = await self._claim_whole(request)
         for name in release:
             self._lanes[name].slots = 0
-        self._dispatch(result)
+        self._dispatch(result, request)
         for name in release:
             if (lane := self._lanes.get(name)) is not None and lane.idle and not lane.slots:
                 del self._lanes[name]
@@ -294,23 +295,34 @@ class Worker:
                 self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
             raise
 
-    def _dispatch(self, result: ClaimResult) -> None:
+    def _dispatch(self, result: ClaimResult, request: ClaimRequest) -> None:
         self._claimed += len(result.claims)
         self._settler.expected = self._claimed
         now = self._clock.monotonic()
         for name, deliveries in group_claims(result.claims).items():
             lane = self._lanes.setdefault(name, Lane(name))
             paced = self._limits.message_rate(name) is not None
-            lane.fill(deliveries, slots=result.slots[name], now=now, paced=paced)
+            room = request.room.get(name, request.default_room)
+            lane.fill(deliveries, room=room, slots=result.slots[name], now=now, paced=paced)
             self._start_runners(lane)
 
     def _start_runners(self, lane: Lane) -> None:
+        """Start a few, or as many again as run; more a moment later, if work is left then. What is quick needs few."""
         assert self._group is not None
-        for _ in range(min(lane.slots - lane.running, len(lane.waiting))):
+        for _ in range(min(lane.lacking, max(FEW, lane.running))):
             lane.running += 1
             task = self._group.create_task(self._run_lane(lane), name=f"moxlib {lane.name}")
             self._runners.add(task)
             task.add_done_callback(self._runners.discard)
+        if lane.lacking > 0 and not lane.widening:
+            lane.widening = True
+            # Real time on purpose: this saves tasks and decides nothing, so an injected clock has no say in it.
+            asyncio.get_running_loop().call_later(WIDEN_SECONDS, self._widen, lane)
+
+    def _widen(self, lane: Lane) -> None:
+        lane.widening = False
+        if self._group is not None and not self._stopping.is_set():
+            self._start_runners(lane)
 
     def _seconds_to(self, turn: datetime | None) -> float:
         poll = self._settings.poll_interval.total_seconds()
