@@ -120,8 +120,9 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
             random_octets: makes fromids, as `secrets.token_bytes`, which is the default.
             webhook_caller: sends webhooks; by default, each worker has a `moxlib.queue.hooks.HookCaller`. One that is
                 given serves one worker at a time.
-            transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, which
-                is faster in a process that only delivers, and stalls the loop for some milliseconds at a time.
+            transactions: SQLite's: "thread" (the default) runs them in a writer thread; "loop" in the event loop, with
+                a thread for commits alone, which is faster in a process that only delivers, and stalls the loop for
+                some milliseconds at a time.
             schema: PostgreSQL's: in which schema of the database the queue lies; "moxlib" by default.
             connections: PostgreSQL's: how many to use at most, one for listening aside; 4 by default, 2 at least.
 

@@ -124,7 +124,13 @@ class Batch:
         return True
 
     def run(self, jobs: Sequence[Job]) -> None:
-        """Run the jobs in the transaction that was begun, commit, and run what they wanted run after that.
+        """Run the jobs in the transaction that was begun, commit, and run what they wanted run after that."""
+        tx = self.work(jobs)
+        if tx is not None:
+            self.commit(jobs, tx)
+
+    def work(self, jobs: Sequence[Job]) -> SQLiteTx | None:
+        """Run the jobs in the transaction that was begun, up to its commit; None: it failed, and is rolled back.
 
         Each job ends with a result or an error. One that raises undoes its own work only: the others are then done
         once more, each in a savepoint of its own. (Operations have no effects outside the transaction, so that this
@@ -136,6 +142,14 @@ class Batch:
             if not self._run_together(tx, jobs):
                 for job in jobs:
                     self._run_in_savepoint(tx, job)
+        except BaseException as error:  # noqa: BLE001 - each job's caller gets it
+            self._fail(jobs, error)
+            return None
+        return tx
+
+    def commit(self, jobs: Sequence[Job], tx: SQLiteTx) -> None:
+        """Make durable what the jobs did, and run what they wanted run after that; or else all have the error."""
+        try:
             self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - each job's caller gets it
             self._fail(jobs, error)

@@ -1,8 +1,9 @@
-"""How transactions are run: in a writer thread, or in the event loop.
+"""How transactions are run: in a writer thread, or in the event loop with a thread for the commit alone.
 
 Both put all operations that wait at one moment into one transaction, so that many callers share one fsync. A thread
-keeps the event loop free (a commit takes milliseconds), and is right for a program that serves requests. Running in the
-loop saves handing the interpreter lock to and fro, and is right for a process that only delivers.
+keeps the event loop free, and is right for a program that serves requests. But the thread and the loop then hand the
+interpreter lock to and fro, a row at a time. Statements in the loop save that, and are right for a process that only
+delivers; the commit needs no Python, so that the loop goes on beside it.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -133,16 +136,23 @@ class ThreadWriter:
 
 
 class LoopWriter:
-    """Runs transactions in the event loop, all that was asked for in one turn of the loop at a time."""
+    """Runs statements in the event loop, and commits in a thread.
+
+    A transaction has all that was asked for in one turn of the loop, or while the one before it was committed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = connect(path, busy_ms=0)
         self._batch = Batch(self._connection, str(path))
         self._jobs: list[Job] = []
-        self._scheduled = False
+        self._busy = False
+        """A transaction is about to begin, runs or is committed."""
         self._waited = 0.0
         self._closed = False
+        self._line: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"moxlib commits {path.name}", daemon=True)
+        self._thread.start()
 
     async def run(self, operation: Callable[[Tx, list[A]], Sequence[R]], argument: A) -> R:
         """Run an operation in this loop's next transaction."""
@@ -151,48 +161,84 @@ class LoopWriter:
         loop = asyncio.get_running_loop()
         job = Job(operation, argument, loop)
         self._jobs.append(job)
-        if not self._scheduled:
-            self._scheduled = True
+        if not self._busy:
+            self._busy = True
             loop.call_soon(self._transact, loop)
         result: R = await job.future
         return result
 
     async def close(self) -> None:
         """Run what waits, then close the connection. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            if self._jobs:
-                self._run(self._batch.begin_waiting)
-            self._connection.close()
+        if self._closed:
+            return
+        self._closed = True
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        self._line.put(lambda: loop.call_soon_threadsafe(ended.set))  # after the commit under way
+        self._line.put(None)
+        await ended.wait()
+        self._thread.join()
+        self._waited = LOCK_SECONDS  # this is the last try
+        if self._jobs and (jobs := self._begin(partial(self._batch.begin_waiting, LOCK_SECONDS))):
+            self._batch.run(jobs)
+            resolve(jobs)
+        self._connection.close()
+
+    def _work(self) -> None:
+        while (step := self._line.get()) is not None:
+            step()
 
     def _transact(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._jobs:
-            self._scheduled = False
+        if self._closed:  # `close` runs what waits
             return
-        delay = random.uniform(0.0005, 0.005)
-        if not self._run(lambda _: self._batch.begin()) and self._waited < LOCK_SECONDS:
+        jobs = self._begin(self._batch.begin) if self._jobs else []
+        if jobs is None:
+            delay = random.uniform(0.0005, 0.005)
             self._waited += delay
             loop.call_later(delay, self._transact, loop)
             return
-        if self._jobs:
-            jobs, self._jobs = self._jobs, []
-            _refuse(jobs, _busy(self._path))
-            resolve(jobs)
-        self._scheduled = False
         self._waited = 0.0
+        if not jobs:
+            self._busy = False
+            return
+        before = self._connection.total_changes
+        tx = self._batch.work(jobs)
+        if tx is not None and self._connection.total_changes != before:
+            self._line.put(partial(self._commit, jobs, tx, loop))
+            return
+        if tx is not None:  # nothing was written
+            self._batch.commit(jobs, tx)
+        self._answer(jobs, loop)
 
-    def _run(self, begin: Callable[[float], bool]) -> bool:
+    def _begin(self, begin: Callable[[], bool]) -> list[Job] | None:
+        """Begin a transaction for all that wait; None if that is to be tried again, nothing if they were refused."""
+        error: BaseException
         try:
-            if not begin(LOCK_SECONDS):
-                return False
-        except BaseException as error:  # noqa: BLE001 - each job's caller gets it
-            jobs, self._jobs = self._jobs, []
-            _refuse(jobs, error)
-        else:
-            jobs, self._jobs = self._jobs, []
-            self._batch.run(jobs)
+            if begin():
+                jobs, self._jobs = self._jobs, []
+                return jobs
+            if self._waited < LOCK_SECONDS:
+                return None
+            error = _busy(self._path)
+        except BaseException as raised:  # noqa: BLE001 - each job's caller gets it
+            error = raised
+        jobs, self._jobs = self._jobs, []
+        _refuse(jobs, error)
         resolve(jobs)
-        return True
+        return []
+
+    def _commit(self, jobs: list[Job], tx: SQLiteTx, loop: asyncio.AbstractEventLoop) -> None:
+        """Commit, in the thread."""
+        try:
+            self._batch.commit(jobs, tx)
+        except BaseException as error:  # noqa: BLE001 - each job's caller gets it
+            _refuse(jobs, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(self._answer, jobs, loop)
+
+    def _answer(self, jobs: list[Job], loop: asyncio.AbstractEventLoop) -> None:
+        resolve(jobs)
+        loop.call_soon(self._transact, loop)  # after those who were answered: they may ask for more
 
 
 class Readers:

@@ -27,7 +27,8 @@ __all__ = ["SQLiteStorage", "Transactions"]
 T = TypeVar("T")
 
 Transactions = Literal["thread", "loop"]
-"""Where transactions run: in a writer thread (the default), or in the event loop (a process that only delivers)."""
+"""Where transactions run: in a writer thread (the default), or, but for the commit, in the event loop (a process that
+only delivers)."""
 
 
 def _each(tx: Tx, operations: list[Callable[[Tx], T]]) -> list[T]:
