@@ -9,15 +9,17 @@ On SQLite, nobody else writes while a transaction does. On PostgreSQL others do,
 before it began, and what is read is only sure to stay if it was read `FOR UPDATE`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
-__all__ = ["DropFile", "Row", "Statement", "Tx", "Value", "in_lists", "insert_sql"]
+__all__ = ["DropFile", "Given", "Row", "Statement", "Tx", "Value", "in_lists", "insert_sql"]
 
 DropFile = Callable[[str], None]
 """Removes a content file that no row refers to any more."""
 Value = str | int | bytes | None
 Row = tuple[Any, ...]
+Given = Mapping[str, Literal["bigint", "text"]]
+"""The columns of rows that a statement is given, and their types."""
 Statement = tuple[str, Sequence[Value]]
 """SQL and its parameters."""
 
@@ -53,6 +55,10 @@ class Tx(Protocol):
         """Run a statement once for each of the rows."""
         ...
 
+    def execute_given(self, sql: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
+        """Run a statement for all of the rows, which it reads as a table named `given`."""
+        ...
+
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
         """Insert rows, in the way that is cheapest for so many."""
         ...
@@ -82,8 +88,8 @@ class Tx(Protocol):
 
 
 def insert_sql(table: str, columns: Sequence[str]) -> str:
-    """Return the INSERT for one row."""
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+    """Return the INSERT, up to what follows VALUES."""
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - the queue's own names
 
 
 def in_lists(values: Sequence[Value]) -> Iterator[tuple[str, list[Value]]]:

@@ -10,6 +10,7 @@ endpoint has a *turn*, as destinations have; it is in no such index while it is 
 
 from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from moxlib.queue.hooks.payload import hook_of_event
 from moxlib.queue.hooks.records import Hook, HookOutcome, HookPlan, HookResult, NewHook
@@ -29,7 +30,7 @@ from moxlib.queue.storage.operations.hook_rows import (
     load_hook_results,
 )
 from moxlib.queue.storage.operations.rows import event_of, micros, moment
-from moxlib.queue.storage.tx import Row, Tx, in_lists
+from moxlib.queue.storage.tx import Given, Row, Tx, in_lists
 
 __all__ = [
     "LOCK",
@@ -90,9 +91,12 @@ SLOW = """UPDATE moxlib_hook_endpoint SET slowed_until = ?
     WHERE url = ? AND (slowed_until IS NULL OR slowed_until < ?)"""
 RETIRE = """INSERT INTO moxlib_hook_retired (id, account, url, event_id, message, event, queued, finished, keep_until,
         outcome, attempts, last_attempt, results, payload)
-    SELECT m.id, m.account, m.url, m.event_id, m.message, m.event, m.queued, ?, ?, ?, m.attempts,
-        coalesce(m.claimed_at, m.last_attempt), ?, m.payload
-    FROM moxlib_hook m WHERE m.id = ?"""
+    SELECT m.id, m.account, m.url, m.event_id, m.message, m.event, m.queued, given.finished, given.keep_until,
+        given.outcome, m.attempts, coalesce(m.claimed_at, m.last_attempt), given.results, m.payload
+    FROM given CROSS JOIN moxlib_hook m WHERE m.id = given.id"""
+HISTORY: Given = MappingProxyType(
+    {"finished": "bigint", "keep_until": "bigint", "outcome": "text", "results": "text", "id": "bigint"}
+)
 DELETE = "DELETE FROM moxlib_hook WHERE id IN ({ids})"
 UNBLOCK = """UPDATE moxlib_hook SET blocked = 0 WHERE id IN
     (SELECT min(id) FROM moxlib_hook WHERE message IN ({messages}) GROUP BY message) RETURNING url"""
@@ -190,7 +194,7 @@ def set_turns(tx: Tx, urls: Iterable[str]) -> None:
 
 def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[int]) -> None:
     """Take webhooks out of the queue: `kept` into the history, as (finished, keep until, outcome, results, id)."""
-    tx.executemany(RETIRE, kept)
+    tx.execute_given(RETIRE, HISTORY, kept)
     for marks, piece in in_lists(gone):
         tx.executemany(DELETE.format(ids=marks), [piece])
 

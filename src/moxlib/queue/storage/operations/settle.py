@@ -6,6 +6,7 @@ Whatever this worker no longer owns is left untouched: the owner is the fencing 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 
 from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
@@ -14,7 +15,7 @@ from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.insert import insert_all
 from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
 from moxlib.queue.storage.operations.suppression import judge_recipients
-from moxlib.queue.storage.tx import DropFile, Row, Tx, Value, in_lists
+from moxlib.queue.storage.tx import DropFile, Given, Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, FeedbackSource, Message, Retired
 
 __all__ = ["event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
@@ -29,10 +30,21 @@ QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_a
     quarantine = ?, results = ? WHERE id = ?"""
 RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, forget_at, hidden,
         event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid, feedback)
-    SELECT m.id, m.submission, m.destination, m.recipient, ?, ?, ?, ?, ?, m.attempts, m.max_attempts,
-        coalesce(m.claimed_at, m.last_attempt), m.transport, m.require_tls, ?, m.base_address, m.fromid,
-        m.feedback
-    FROM moxlib_message m WHERE m.id = ?"""
+    SELECT m.id, m.submission, m.destination, m.recipient, given.finished, given.keep_until, given.forget_at,
+        given.hidden, given.event, m.attempts, m.max_attempts, coalesce(m.claimed_at, m.last_attempt), m.transport,
+        m.require_tls, given.results, m.base_address, m.fromid, m.feedback
+    FROM given CROSS JOIN moxlib_message m WHERE m.id = given.id"""
+HISTORY: Given = MappingProxyType(
+    {
+        "finished": "bigint",
+        "keep_until": "bigint",
+        "forget_at": "bigint",
+        "hidden": "bigint",
+        "event": "text",
+        "results": "text",
+        "id": "bigint",
+    }
+)
 DELETE_MESSAGES = "DELETE FROM moxlib_message WHERE id IN ({ids})"
 # Of two transactions that retire the last two messages of a submission, the second must see what the first deleted.
 LOCK_SUBMISSIONS = "SELECT id FROM moxlib_submission WHERE id IN ({ids}) AND recipients > 1 ORDER BY id FOR UPDATE"
@@ -48,9 +60,26 @@ DELETE_SUBMISSION = """DELETE FROM moxlib_submission WHERE id = ?
         WHERE m.id >= moxlib_submission.id AND m.id < moxlib_submission.id + moxlib_submission.recipients)
     AND NOT EXISTS (SELECT 1 FROM moxlib_retired r
         WHERE r.id >= moxlib_submission.id AND r.id < moxlib_submission.id + moxlib_submission.recipients)"""
-EVENT = """INSERT INTO moxlib_event (at, type, account, message, recipient, code, enhanced, error, class,
-        suppressing, message_id, subject, extra, from_id, dsn)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+EVENT = (
+    "moxlib_event",
+    (
+        "at",
+        "type",
+        "account",
+        "message",
+        "recipient",
+        "code",
+        "enhanced",
+        "error",
+        "class",
+        "suppressing",
+        "message_id",
+        "subject",
+        "extra",
+        "from_id",
+        "dsn",
+    ),
+)
 
 DSN_SOURCES = frozenset((FeedbackSource.DSN, FeedbackSource.BOUNCE))
 
@@ -146,7 +175,7 @@ def insert_events(tx: Tx, rows: Iterable[EventRow]) -> None:
     rows = list(rows)
     if rows:
         tx.serialize("events")
-        tx.executemany(EVENT, rows)
+        tx.insert_rows(*EVENT, rows)
 
 
 def _retire(tx: Tx, settlements: Sequence[Retire], at: int, drop_file: DropFile) -> None:
@@ -195,7 +224,7 @@ def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], dr
     outside: list[Row] = []
     for marks, piece in in_lists(submissions):
         outside += tx.query(OUTSIDE.format(ids=marks), piece)
-    tx.executemany(RETIRE, kept)
+    tx.execute_given(RETIRE, HISTORY, kept)
     for marks, piece in in_lists([id_ for id_, _ in gone]):
         tx.executemany(DELETE_MESSAGES.format(ids=marks), [piece])
     for marks, piece in in_lists(submissions):

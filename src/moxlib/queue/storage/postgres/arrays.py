@@ -7,9 +7,9 @@ writes arrays. Bytes are not: those of all rows are sent as one, and each row cu
 
 from collections.abc import Mapping, Sequence
 
-from moxlib.queue.storage.tx import Value
+from moxlib.queue.storage.tx import Given, Value
 
-__all__ = ["bulk_insert", "bulk_params"]
+__all__ = ["bulk_insert", "bulk_params", "given_params", "given_rows"]
 
 
 def bulk_insert(table: str, columns: Sequence[str], types: Mapping[tuple[str, str], str]) -> str:
@@ -57,6 +57,21 @@ def bulk_params(
             case _:
                 arrays.append(_array(map(_number, values)))
     return [*bodies, *arrays]
+
+
+def given_rows(given: Given) -> str:
+    """Return what begins a statement that reads rows as a table named `given`; its parameters are `given_params`."""
+    arrays = ", ".join(f"?::{type_}[]" for type_ in given.values())
+    return f"WITH given ({', '.join(given)}) AS (SELECT * FROM unnest({arrays}))"  # noqa: S608 - the queue's own names
+
+
+def given_params(given: Given, rows: Sequence[Sequence[Value]]) -> list[Value]:
+    """Return the parameters of `given_rows` for rows."""
+    columns = zip(*rows, strict=True)
+    return [
+        _array(map(_quoted if type_ == "text" else _number, values))
+        for type_, values in zip(given.values(), columns, strict=True)
+    ]
 
 
 def _array(items: "map[str]") -> str:

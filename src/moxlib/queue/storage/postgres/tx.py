@@ -9,8 +9,8 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from moxlib.queue.storage.callers import Ask
-from moxlib.queue.storage.postgres.arrays import bulk_insert, bulk_params
-from moxlib.queue.storage.tx import Row, Statement, Value, insert_sql
+from moxlib.queue.storage.postgres.arrays import bulk_insert, bulk_params, given_params, given_rows
+from moxlib.queue.storage.tx import Given, Row, Statement, Value, insert_sql
 
 __all__ = ["AsyncStatements", "Dialect", "PostgresTx", "Statements", "SyncStatements"]
 
@@ -200,10 +200,16 @@ class PostgresTx:
         if rows:
             self._statements.executemany(self._dialect(sql), rows)
 
+    def execute_given(self, sql: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
+        """Run a statement for all of the rows, which it reads as a table named `given`."""
+        if rows:
+            self.executemany(f"{given_rows(given)} {sql}", [given_params(given, rows)])
+
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
         """Insert rows: a few by a statement each, many by one."""
         if len(rows) < BULK_ROWS:
-            self.executemany(insert_sql(table, columns), rows)
+            marks = ", ".join("?" * len(columns))
+            self.executemany(f"{insert_sql(table, columns)}({marks})", rows)
             return
         types = self._dialect.types
         params = bulk_params(table, columns, types, rows)

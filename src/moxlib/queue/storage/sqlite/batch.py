@@ -4,17 +4,18 @@ import asyncio
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
 
 from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, is_busy, storage_error
-from moxlib.queue.storage.tx import Row, Statement, Value, insert_sql
+from moxlib.queue.storage.tx import Given, Row, Statement, Value, insert_sql
 from moxlib.queue.storage.waiting import Waiting
 
 __all__ = ["Batch", "Job", "Operation", "SQLiteTx"]
 
+MAX_VALUES = 128  # rows in one statement
 ALLOCATE = "UPDATE moxlib_sequence SET next_id = next_id + ? RETURNING next_id - ?"
 
 
@@ -53,9 +54,16 @@ class SQLiteTx:
         """Run a statement once for each of the rows."""
         self._connection.executemany(sql, rows)
 
+    def execute_given(self, sql: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
+        """Run a statement for all of the rows, which it reads as a table named `given`."""
+        for marks, values in _values(rows):
+            self._connection.execute(f"WITH given ({', '.join(given)}) AS (VALUES {marks}) {sql}", values)
+
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
-        """Insert rows."""
-        self._connection.executemany(insert_sql(table, columns), rows)
+        """Insert rows, many with one statement: SQLite, and the interpreter's lock, are then entered once for them."""
+        sql = insert_sql(table, columns)
+        for marks, values in _values(rows):
+            self._connection.execute(f"{sql}{marks}", values)
 
     def query_together(self, *statements: Statement) -> list[list[Row]]:
         """Run several statements; return the rows of each."""
@@ -74,6 +82,20 @@ class SQLiteTx:
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run an action once the transaction is durable."""
         self.actions.append(action)
+
+
+def _values(rows: Sequence[Sequence[Value]]) -> Iterator[tuple[str, list[Value]]]:
+    """Cut rows into pieces for VALUES: the placeholders `(?, ?), (?, ?)`, and the values.
+
+    Each piece is a power of two: so a statement has few texts, each prepared once.
+    """
+    start = 0
+    while left := len(rows) - start:
+        size = min(MAX_VALUES, 1 << (left.bit_length() - 1))
+        piece = rows[start : start + size]
+        marks = f"({', '.join('?' * len(piece[0]))})"
+        yield ", ".join([marks] * size), list(chain.from_iterable(piece))
+        start += size
 
 
 Operation = Callable[[SQLiteTx, list[Any]], Sequence[Any]]
