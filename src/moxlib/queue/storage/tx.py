@@ -55,8 +55,8 @@ class Tx(Protocol):
         """Run a statement once for each of the rows."""
         ...
 
-    def execute_given(self, sql: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
-        """Run a statement for all of the rows, which it reads as a table named `given`."""
+    def insert_given(self, into: str, select: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
+        """Insert into `table (columns)` what a SELECT makes of the rows, which it reads as a table named `given`."""
         ...
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:

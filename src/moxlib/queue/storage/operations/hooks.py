@@ -89,9 +89,9 @@ DISABLE = """UPDATE moxlib_hook_endpoint SET disabled_since = ?, disabled_why = 
     WHERE url = ? AND disabled_since IS NULL"""
 SLOW = """UPDATE moxlib_hook_endpoint SET slowed_until = ?
     WHERE url = ? AND (slowed_until IS NULL OR slowed_until < ?)"""
-RETIRE = """INSERT INTO moxlib_hook_retired (id, account, url, event_id, message, event, queued, finished, keep_until,
-        outcome, attempts, last_attempt, results, payload)
-    SELECT m.id, m.account, m.url, m.event_id, m.message, m.event, m.queued, given.finished, given.keep_until,
+RETIRED = """moxlib_hook_retired (id, account, url, event_id, message, event, queued, finished, keep_until, outcome,
+        attempts, last_attempt, results, payload)"""
+RETIRE = """SELECT m.id, m.account, m.url, m.event_id, m.message, m.event, m.queued, given.finished, given.keep_until,
         given.outcome, m.attempts, coalesce(m.claimed_at, m.last_attempt), given.results, m.payload
     FROM given CROSS JOIN moxlib_hook m WHERE m.id = given.id"""
 HISTORY: Given = MappingProxyType(
@@ -194,7 +194,7 @@ def set_turns(tx: Tx, urls: Iterable[str]) -> None:
 
 def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[int]) -> None:
     """Take webhooks out of the queue: `kept` into the history, as (finished, keep until, outcome, results, id)."""
-    tx.execute_given(RETIRE, HISTORY, kept)
+    tx.insert_given(RETIRED, RETIRE, HISTORY, kept)
     for marks, piece in in_lists(gone):
         tx.executemany(DELETE.format(ids=marks), [piece])
 

@@ -28,9 +28,9 @@ RETRY = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, cl
 GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1 WHERE id = ?"
 QUARANTINE = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, hold = 1,
     quarantine = ?, results = ? WHERE id = ?"""
-RETIRE = """INSERT INTO moxlib_retired (id, submission, destination, recipient, finished, keep_until, forget_at, hidden,
-        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid, feedback)
-    SELECT m.id, m.submission, m.destination, m.recipient, given.finished, given.keep_until, given.forget_at,
+RETIRED = """moxlib_retired (id, submission, destination, recipient, finished, keep_until, forget_at, hidden,
+        event, attempts, max_attempts, last_attempt, transport, require_tls, results, base_address, fromid, feedback)"""
+RETIRE = """SELECT m.id, m.submission, m.destination, m.recipient, given.finished, given.keep_until, given.forget_at,
         given.hidden, given.event, m.attempts, m.max_attempts, coalesce(m.claimed_at, m.last_attempt), m.transport,
         m.require_tls, given.results, m.base_address, m.fromid, m.feedback
     FROM given CROSS JOIN moxlib_message m WHERE m.id = given.id"""
@@ -224,7 +224,7 @@ def retire_rows(tx: Tx, kept: Sequence[Row], gone: Sequence[tuple[int, int]], dr
     outside: list[Row] = []
     for marks, piece in in_lists(submissions):
         outside += tx.query(OUTSIDE.format(ids=marks), piece)
-    tx.execute_given(RETIRE, HISTORY, kept)
+    tx.insert_given(RETIRED, RETIRE, HISTORY, kept)
     for marks, piece in in_lists([id_ for id_, _ in gone]):
         tx.executemany(DELETE_MESSAGES.format(ids=marks), [piece])
     for marks, piece in in_lists(submissions):

@@ -60,7 +60,7 @@ def bulk_params(
 
 
 def given_rows(given: Given) -> str:
-    """Return what begins a statement that reads rows as a table named `given`; its parameters are `given_params`."""
+    """Return what makes rows a table named `given` for the SELECT after it; its parameters are `given_params`."""
     arrays = ", ".join(f"?::{type_}[]" for type_ in given.values())
     return f"WITH given ({', '.join(given)}) AS (SELECT * FROM unnest({arrays}))"  # noqa: S608 - the queue's own names
 

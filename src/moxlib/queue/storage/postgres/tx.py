@@ -200,10 +200,11 @@ class PostgresTx:
         if rows:
             self._statements.executemany(self._dialect(sql), rows)
 
-    def execute_given(self, sql: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
-        """Run a statement for all of the rows, which it reads as a table named `given`."""
+    def insert_given(self, into: str, select: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
+        """Insert into `table (columns)` what a SELECT makes of the rows, which it reads as a table named `given`."""
         if rows:
-            self.executemany(f"{given_rows(given)} {sql}", [given_params(given, rows)])
+            sql = f"INSERT INTO {into} {given_rows(given)} {select}"
+            self.executemany(sql, [given_params(given, rows)])
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
         """Insert rows: a few by a statement each, many by one."""

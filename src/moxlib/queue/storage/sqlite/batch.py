@@ -54,10 +54,11 @@ class SQLiteTx:
         """Run a statement once for each of the rows."""
         self._connection.executemany(sql, rows)
 
-    def execute_given(self, sql: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
-        """Run a statement for all of the rows, which it reads as a table named `given`."""
+    def insert_given(self, into: str, select: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
+        """Insert into `table (columns)` what a SELECT makes of the rows, which it reads as a table named `given`."""
         for marks, values in _values(rows):
-            self._connection.execute(f"WITH given ({', '.join(given)}) AS (VALUES {marks}) {sql}", values)
+            sql = f"INSERT INTO {into} WITH given ({', '.join(given)}) AS (VALUES {marks}) {select}"
+            self._connection.execute(sql, values)
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
         """Insert rows, many with one statement: SQLite, and the interpreter's lock, are then entered once for them."""
