@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moxlib.queue.congestion import Concurrency, Window
-from moxlib.queue.transport.gate import Gate, Passage, Suspended
+from moxlib.queue.transport.gate import IN_PASSING, Gate, Passage, Suspended
 from moxlib.testing import FakeClock
 
 MINUTES = timedelta(minutes=1)
@@ -104,6 +104,45 @@ async def test_a_success_opens_the_gate_wider() -> None:
     await leave(first.result())
     await leave(second.result())
     await leave(await third)
+
+
+async def test_a_place_that_is_given_back_goes_to_who_comes_in_the_same_turn_a_few_times_in_a_row() -> None:
+    there = site(initial=1, maximum=1)
+    passage = there.gate.passage()
+    await passage.__aenter__()
+    waits, also = there.wants(), there.wants()
+    await turns()
+    for _ in range(IN_PASSING):
+        await leave(passage)
+        passage = there.gate.passage()
+        async with asyncio.timeout(GUARD):
+            await passage.__aenter__()  # as the task goes on with its next delivery
+        await turns()
+        assert not waits.done()
+    await leave(passage)
+    late = there.wants()
+    await turns()
+    assert (waits.done(), also.done(), late.done()) == (True, False, False)
+    await leave(await waits)
+    await turns()
+    assert (also.done(), late.done()) == (True, False)
+    await leave(await also)
+    await leave(await late)
+    assert there.gate.is_idle
+
+
+async def test_a_place_that_nobody_comes_for_goes_to_the_line_at_the_end_of_the_turn() -> None:
+    there = site(initial=1, maximum=1)
+    passage = there.gate.passage()
+    await passage.__aenter__()
+    waits = there.wants()
+    await turns()
+    await leave(passage)
+    late = there.wants()  # in a later turn
+    await turns()
+    assert (waits.done(), late.done()) == (True, False)
+    await leave(await waits)
+    await leave(await late)
 
 
 async def test_who_steps_out_makes_room_and_comes_in_again() -> None:

@@ -1,7 +1,10 @@
 """How many deliveries run at once to a site: a number that follows how they end; and none to a site that is down.
 
-The number is that of a `Window` (`moxlib.queue.congestion`). Who comes when all places are taken waits in line. When a
-site's suspension is over, one goes in, the probe; the others wait in line for how it fares.
+The number is that of a `Window` (`moxlib.queue.congestion`). Who comes when all places are taken waits in line. A place
+that is given back goes to the line at the end of the event loop's turn: until then, a delivery that comes may have it,
+nearly always the next one of the task that gave it back. That spares waking another task for each delivery; so that the
+line moves, it happens a few times in a row only. When a site's suspension is over, one goes in, the probe; the others
+wait in line for how it fares.
 """
 
 import asyncio
@@ -15,6 +18,9 @@ from moxlib.errors import MoxlibError
 from moxlib.queue.congestion import Window
 
 __all__ = ["Gate", "Passage", "Suspended"]
+
+
+IN_PASSING = 10  # places in a row that go past those in line
 
 
 class Suspended(MoxlibError):
@@ -53,6 +59,10 @@ class Gate:
         self._probe: Passage | None = None
         """Who finds out whether the site came back, inside or not; its role ends with it, or with what it found."""
         self._reason = ""
+        self._offered = False
+        """A place was given back in this turn of the event loop; at its end it goes to the line."""
+        self._passed = 0
+        """Places that have gone past the line since the last that it had."""
 
     @property
     def is_idle(self) -> bool:
@@ -66,8 +76,12 @@ class Gate:
     def enter_at_once(self) -> bool:
         """Take a place if there is one and all is well; return whether it was so."""
         window = self.window
-        if self._line or window.is_dead or self._inside >= window.limit:
+        if window.is_dead or self._inside >= window.limit:
             return False
+        if self._line:
+            if not self._offered:
+                return False
+            self._passed += 1
         self._inside += 1
         return True
 
@@ -131,8 +145,17 @@ class Gate:
     def leave(self) -> None:
         """Give a place back."""
         self._inside -= 1
-        if self._line:
+        if not self._line or self._offered:
+            return
+        if self.window.is_dead or self._passed >= IN_PASSING:
             self._let_in()
+        else:
+            self._offered = True
+            asyncio.get_running_loop().call_soon(self._hand_on)
+
+    def _hand_on(self) -> None:
+        self._offered = False
+        self._let_in()
 
     def _let_in(self) -> None:
         served: list[_Waiter] = []
@@ -144,6 +167,7 @@ class Gate:
             elif self._admits(waiter.passage):
                 served.append(waiter)
                 self._inside += 1
+                self._passed = 0
                 waiter.turn.set_result(None)
         for waiter in served:
             self._line.remove(waiter)

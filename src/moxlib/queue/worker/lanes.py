@@ -18,7 +18,6 @@ MIN_AHEAD = 20
 MAX_AHEAD = 500
 QUICK = 0.5  # seconds: emptied sooner than this, the lane takes twice as many next time
 SLOW = 2.0  # seconds: emptied later than this, half as many
-FEW = 3  # runners that a lane begins with
 
 
 @dataclass(slots=True)
@@ -37,13 +36,13 @@ class Lane:
     more: bool = False
     """The last claim took all it asked for, so there may be more."""
     filled_at: float = 0.0
-    widening: bool = False
-    """More runners are to start a moment later, if work is left then."""
+    ended: int = 0
+    """Deliveries that have ended, ever."""
 
     @property
     def lacking(self) -> int:
         """How many runners could be started for what waits."""
-        return min(self.slots - self.running, len(self.waiting))
+        return max(0, min(self.slots - self.running, len(self.waiting)))
 
     @property
     def idle(self) -> bool:

@@ -33,17 +33,17 @@ from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import finish, task_group
 from moxlib.queue.worker.hooks import HookWorker, MakesCalls, Tenure
 from moxlib.queue.worker.identity import is_known_dead, own_identity
-from moxlib.queue.worker.lanes import FEW, Lane, group_claims
+from moxlib.queue.worker.lanes import Lane, group_claims
 from moxlib.queue.worker.limits import limits_of
 from moxlib.queue.worker.permits import NoPermit, Permits
 from moxlib.queue.worker.settler import Settler
+from moxlib.queue.worker.widening import Widening
 from moxlib.tlsrpt import Result
 
 __all__ = ["Worker"]
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
-WIDEN_SECONDS = 0.01  # until a lane that has work left gets as many runners again
 TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
 
 
@@ -109,6 +109,7 @@ class Worker:
             )
         self._group: asyncio.TaskGroup | None = None
         self._runners: set[asyncio.Task[None]] = set()
+        self._widening = Widening(self._start_runner)
 
     @property
     def id(self) -> int:
@@ -223,7 +224,10 @@ class Worker:
         try:
             async with task_group() as group:
                 self._group = group
-                await self._claim_loop()
+                try:
+                    await self._claim_loop()
+                finally:
+                    self._widening.stop()
                 await self._drain()
         finally:
             self._group = None
@@ -304,25 +308,14 @@ class Worker:
             paced = self._limits.message_rate(name) is not None
             room = request.room.get(name, request.default_room)
             lane.fill(deliveries, room=room, slots=result.slots[name], now=now, paced=paced)
-            self._start_runners(lane)
+            self._widening.begin(lane)
 
-    def _start_runners(self, lane: Lane) -> None:
-        """Start a few, or as many again as run; more a moment later, if work is left then. What is quick needs few."""
+    def _start_runner(self, lane: Lane) -> None:
         assert self._group is not None
-        for _ in range(min(lane.lacking, max(FEW, lane.running))):
-            lane.running += 1
-            task = self._group.create_task(self._run_lane(lane), name=f"moxlib {lane.name}")
-            self._runners.add(task)
-            task.add_done_callback(self._runners.discard)
-        if lane.lacking > 0 and not lane.widening:
-            lane.widening = True
-            # Real time on purpose: this saves tasks and decides nothing, so an injected clock has no say in it.
-            asyncio.get_running_loop().call_later(WIDEN_SECONDS, self._widen, lane)
-
-    def _widen(self, lane: Lane) -> None:
-        lane.widening = False
-        if self._group is not None and not self._stopping.is_set():
-            self._start_runners(lane)
+        lane.running += 1
+        task = self._group.create_task(self._run_lane(lane), name=f"moxlib {lane.name}")
+        self._runners.add(task)
+        task.add_done_callback(self._runners.discard)
 
     def _seconds_to(self, turn: datetime | None) -> float:
         poll = self._settings.poll_interval.total_seconds()
@@ -349,6 +342,7 @@ class Worker:
                     self._forget(claims)
                     continue
                 await self._run_delivery(claims)
+                lane.ended += 1
                 if lane.wants_more(self._clock.monotonic()):
                     self._wake.set()
         finally:
