@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.integration.direct_world import delivery
 
-from moxlib.queue import Deferred, Delivered, DirectTransport, Source, SourceSet
+from moxlib.queue import (
+    Concurrency,
+    Deferred,
+    Delivered,
+    DirectTransport,
+    Shaping,
+    ShapingRules,
+    SMTPTransport,
+    Source,
+    SourceSet,
+)
 from moxlib.testing import FakeClock, MockResolver, SMTPPeer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from moxlib.queue import Outcome
+    from moxlib.queue import Outcome, Transport
     from moxlib.testing.smtp_peer import Conversation
 
 ONE, SIX = "127.0.0.2", "::1"
@@ -95,7 +105,7 @@ def domain(number: int) -> str:
     return f"d{number}.example"
 
 
-async def send(transport: DirectTransport, number: int = 0, **changes: Any) -> Outcome:
+async def send(transport: Transport, number: int = 0, **changes: Any) -> Outcome:
     [outcome] = await transport.deliver(delivery(f"b@{domain(number)}", **changes))
     return outcome
 
@@ -186,10 +196,85 @@ async def test_a_family_that_is_not_wanted_is_not_used_whatever_the_source_has()
         assert net.servers[SIX].sessions == []
 
 
+ELSEWHERE = Source(ipv4="203.0.113.9", ehlo_name="out.example")
+
+
 async def test_an_address_that_is_not_ours_is_told_as_such() -> None:
-    elsewhere = Source(ipv4="203.0.113.9", ehlo_name="out.example")
-    async with servers(ONE) as net, net.sending([elsewhere]) as transport:
+    async with servers(ONE) as net, net.sending([ELSEWHERE]) as transport:
         outcome = await send(transport)
         assert isinstance(outcome, Deferred)
-        assert "203.0.113.9" in outcome.text
+        assert (outcome.code, outcome.enhanced) == (0, "4.3.5")
+        assert "cannot connect from 203.0.113.9: Cannot assign requested address" in outcome.text
         assert net.servers[ONE].sessions == []
+
+
+async def test_an_address_that_is_not_ours_is_no_fault_of_the_site() -> None:
+    gentle = ShapingRules(default=Shaping(concurrency=Concurrency(initial=1, failed_cohorts=1)))
+    async with servers(ONE) as net, net.sending([ELSEWHERE], shaping=gentle) as transport:
+        for _ in range(5):
+            outcome = await send(transport)
+            assert isinstance(outcome, Deferred)
+            assert outcome.retry_after is None
+            assert "203.0.113.9" in outcome.text
+
+
+class Counting:
+    """A permit for any number of connections, which counts them."""
+
+    def __init__(self) -> None:
+        self.granted_times = 0
+
+    async def granted(self) -> None:
+        self.granted_times += 1
+
+
+@pytest.mark.parametrize("stable", [True, False])
+async def test_where_one_source_cannot_be_used_another_one_is_and_the_first_not_asked_again_at_once(
+    stable: bool,
+) -> None:
+    permit = Counting()
+    sources = SourceSet((replace(ELSEWHERE, weight=1000), SECOND), stable=stable)
+    async with servers(ONE, domains=10) as net, net.sending(sources) as transport:
+        for number in range(10):
+            [outcome] = await transport.deliver(replace(delivery(f"b@{domain(number)}"), permit=permit))
+            assert isinstance(outcome, Delivered)
+        assert net.servers[ONE].met() == [(OUT2, "out2.example")]
+        assert permit.granted_times == 2  # one for each source
+        await net.clock.advance(61)
+        await transport.deliver(replace(delivery(f"b@{domain(1)}"), permit=permit))
+        assert permit.granted_times == 4  # and once more for each, in case that it is ours by now
+
+
+async def test_a_source_is_used_in_the_family_that_it_can_be_used_in() -> None:
+    half = Source(ipv4="203.0.113.9", ipv6=SIX, ehlo_name="half.example")
+    async with servers(ONE, SIX) as net, net.sending([half]) as transport:
+        assert isinstance(await send(transport, dialed=[(MX, SIX)]), Delivered)
+        assert (net.servers[ONE].met(), net.servers[SIX].met()) == ([], [(SIX, "half.example")])
+
+
+async def test_a_site_that_does_not_answer_in_one_family_is_at_fault_whatever_ails_the_other() -> None:
+    half = Source(ipv4="203.0.113.9", ipv6=SIX, ehlo_name="half.example")
+    gentle = ShapingRules(default=Shaping(concurrency=Concurrency(initial=1, failed_cohorts=1)))
+    for dialed in ([(MX, SIX)], [(MX, ONE)]):
+        async with servers(ONE, dns=[ONE, SIX]) as net, net.sending([half], shaping=gentle) as transport:
+            first, second = [await send(transport, dialed=dialed) for _ in range(2)]
+            assert "203.0.113.9" not in first.text
+            assert "suspended" in second.text
+
+
+async def test_a_relay_is_not_blamed_for_an_address_that_is_not_ours() -> None:
+    async with servers(ONE) as net:
+        relay = SMTPTransport(
+            ONE,
+            net.port,
+            security="none",
+            local_address="203.0.113.9",
+            concurrency=Concurrency(initial=1, failed_cohorts=1),
+            clock=net.clock,
+        )
+        async with relay.running():
+            for _ in range(3):
+                outcome = await send(relay)
+                assert isinstance(outcome, Deferred)
+                assert outcome.enhanced == "4.3.5"
+                assert "cannot connect from 203.0.113.9" in outcome.text

@@ -22,6 +22,7 @@ from moxlib.smtpclient import (
     ConnectionLost,
     Dialed,
     DialFailed,
+    LocalAddressUnusable,
     SMTPConnection,
     SOCKS5Proxy,
     Timeouts,
@@ -241,3 +242,27 @@ async def test_it_is_closed_when_there_is_no_session() -> None:
 async def test_what_says_how_to_connect_is_of_no_use_with_it(options: dict[str, Any]) -> None:
     with socket.socket() as sock, pytest.raises(InputError):
         await SMTPConnection.connect("mx.example", ehlo_name="a", sock=sock, **options)
+
+
+@LOOPS
+@pytest.mark.parametrize("elsewhere", ["203.0.113.9", "2001:db8::9"])
+def test_a_local_address_that_is_not_ours_is_told_apart_from_a_host_that_does_not_answer(
+    run: Callable[[Coroutine[Any, Any, None]], None], elsewhere: str
+) -> None:
+    host, here = ("::1", "::1") if ":" in elsewhere else ("127.0.0.1", "127.0.0.2")
+
+    async def main() -> None:
+        with pytest.raises(LocalAddressUnusable) as caught:
+            await SMTPConnection.connect(host, 9, ehlo_name="client.example", local_address=elsewhere)
+        assert str(caught.value) == f"connect: cannot connect from {elsewhere}: Cannot assign requested address"
+        assert caught.value.reason == "Cannot assign requested address"
+        assert isinstance(caught.value.__cause__, OSError)
+        with socket.socket(FAMILIES[6 if ":" in host else 4]) as taken:
+            taken.bind((host, 0))  # and nobody listens
+            with pytest.raises(ConnectionLost) as lost:
+                await SMTPConnection.connect(
+                    host, taken.getsockname()[1], ehlo_name="client.example", local_address=here
+                )
+        assert type(lost.value) is ConnectionLost
+
+    run(main())

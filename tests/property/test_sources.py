@@ -32,7 +32,9 @@ def draw() -> float:
 def test_one_that_can_be_used_is_chosen(
     given_sources: tuple[Source, ...], key: str, family: dict[str, bool], stable: bool, number: float
 ) -> None:
-    chosen = SourceSet(given_sources, stable=stable).choose(key, lambda: number, **family)
+    chosen = SourceSet(given_sources, stable=stable).choose(
+        key, lambda: number, ipv4=family["ipv4"], ipv6=family["ipv6"]
+    )
     possible = [source for source in given_sources if source.has(**family)]
     assert chosen in possible if possible else chosen is None
 

@@ -7,7 +7,7 @@ removed, only the destinations that it gains or loses move.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
@@ -104,7 +104,15 @@ class SourceSet:
             if times > 1:
                 raise InputError(f"two sources with the same address: {address}")
 
-    def choose(self, key: str, random: Callable[[], float], *, ipv4: bool = True, ipv6: bool = True) -> Source | None:
+    def choose(
+        self,
+        key: str,
+        random: Callable[[], float],
+        *,
+        ipv4: bool = True,
+        ipv6: bool = True,
+        avoid: Container[Source] = (),
+    ) -> Source | None:
         """Return the source of a delivery; None where no source has an address of a family wanted.
 
         Over many destinations (or, where the choice is not stable, many deliveries), each gets its weight's share of
@@ -115,8 +123,10 @@ class SourceSet:
             random: returns a number from 0 up to but not including 1; only called where the choice is not stable.
             ipv4: whether the destination has addresses of this family.
             ipv6: likewise.
+            avoid: those that are chosen only if there are no others.
         """
         possible = [source for source in self.sources if source.has(ipv4=ipv4, ipv6=ipv6)]
+        possible = [source for source in possible if source not in avoid] or possible
         if len(possible) < 2:  # noqa: PLR2004 - no choice
             return possible[0] if possible else None
         if self.stable:

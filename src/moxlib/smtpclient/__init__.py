@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ConnectionLost,
         ExtensionMissing,
         InvalidContent,
+        LocalAddressUnusable,
         MessageTooLarge,
         ProtocolError,
         ReplyError,
@@ -84,6 +85,7 @@ __all__ = [
     "GatherError",
     "Hosts",
     "InvalidContent",
+    "LocalAddressUnusable",
     "Login",
     "LookupFailed",
     "MessageTooLarge",
@@ -124,8 +126,8 @@ __all__ = [
 ]
 
 _ERRORS = (
-    "AuthenticationFailed CannotCarry CommandTimeout ConnectionLost ExtensionMissing InvalidContent MessageTooLarge "
-    "ProtocolError ReplyError ResponseInjected SMTPError TLSFailed"
+    "AuthenticationFailed CannotCarry CommandTimeout ConnectionLost ExtensionMissing InvalidContent "
+    "LocalAddressUnusable MessageTooLarge ProtocolError ReplyError ResponseInjected SMTPError TLSFailed"
 )
 _GATHER = "Addresses Hosts TLSARecords dane_applies gather_hosts gather_ips gather_tlsa tlsa_names"
 _GATHER_ERRORS = "GatherError LookupFailed NoAddresses NoHosts NoSuchDomain NullMX"

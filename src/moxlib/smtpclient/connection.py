@@ -12,8 +12,9 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError, MoxlibError
 from moxlib.moxio import tls_info
 from moxlib.sasl import Credentials
+from moxlib.smtpclient.dialing import why_unusable
 from moxlib.smtpclient.dsn import DSNParameters
-from moxlib.smtpclient.errors import CommandTimeout, ConnectionLost, SMTPError, TLSFailed
+from moxlib.smtpclient.errors import CommandTimeout, ConnectionLost, LocalAddressUnusable, SMTPError, TLSFailed
 from moxlib.smtpclient.extensions import Extensions
 from moxlib.smtpclient.login import Login
 from moxlib.smtpclient.reply import Command
@@ -106,7 +107,8 @@ class SMTPConnection:
             clock: what the time is taken from.
 
         Raises:
-            ConnectionLost: no connection, or it ended early.
+            ConnectionLost: no connection, or it ended early; `LocalAddressUnusable` if none can be made from
+                `local_address`.
             CommandTimeout: a step took too long.
             TLSFailed: the handshake failed or the certificate was not accepted.
             ReplyError: the server refused to serve us, or the credentials.
@@ -227,7 +229,7 @@ class SMTPConnection:
         except ssl.SSLError as error:
             raise _tls_failed(error) from error
         except OSError as error:
-            raise ConnectionLost(command=Command.CONNECT, reason=_reason(error)) from error
+            raise _not_made(error, local_address) from error
         if context is not None:
             self._note_tls(context)
 
@@ -423,6 +425,12 @@ async def _blocks(content: bytes) -> AsyncIterator[bytes]:
 
 def _reason(error: Exception) -> str:
     return str(error)[:MAX_REASON] or type(error).__name__
+
+
+def _not_made(error: OSError, local_address: str | None) -> ConnectionLost:
+    if local_address is not None and (why := why_unusable(local_address)):
+        return LocalAddressUnusable(command=Command.CONNECT, address=local_address, reason=why)
+    return ConnectionLost(command=Command.CONNECT, reason=_reason(error))
 
 
 def _tls_failed(error: OSError) -> TLSFailed:

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 
 from moxlib._clock import Clock, SystemClock
@@ -13,7 +14,7 @@ from moxlib.errors import InputError
 from moxlib.smtpclient.errors import ConnectionLost
 from moxlib.smtpclient.reply import Command
 
-__all__ = ["DialFailed", "DialFailure", "Dialed", "dial"]
+__all__ = ["DialFailed", "DialFailure", "Dialed", "dial", "why_unusable"]
 
 MAX_REASON: Final = 100  # characters of what the operating system says that are kept, of each address
 _FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -105,6 +106,24 @@ async def dial(
         else:
             return Dialed(sock=sock, address=address, failures=tuple(failures))
     raise DialFailed(failures)
+
+
+def why_unusable(local_address: str) -> str:
+    """Return why no connection can be made from a local address; empty if one can, or if it is a name.
+
+    To be asked when a connection failed. What was raised then does not say it for certain: each event loop, and each
+    proxy, has its own words for it, and the system the same number for other failures.
+    """
+    try:
+        family = _FAMILIES[ip_address(local_address).version]
+    except ValueError:
+        return ""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind((local_address, 0))
+    except OSError as error:
+        return _reason(error)
+    return ""
 
 
 def _reason(error: OSError) -> str:

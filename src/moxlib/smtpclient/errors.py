@@ -7,6 +7,7 @@
     │       ├── ProtocolError         the peer did not speak SMTP (reason, lines)
     │       │   └── ResponseInjected  data came before the TLS handshake: someone is in the middle
     │       ├── ConnectionLost        the connection could not be made, or ended
+    │       │   └── LocalAddressUnusable  not even from here: no fault of the peer's (address)
     │       ├── CommandTimeout        no reply in time (seconds; also a TimeoutError)
     │       ├── TLSFailed             the handshake or the certificate
     │       ├── AuthenticationFailed  no common mechanism, or a broken exchange (a refusal is a ReplyError)
@@ -35,6 +36,7 @@ __all__ = [
     "ConnectionLost",
     "ExtensionMissing",
     "InvalidContent",
+    "LocalAddressUnusable",
     "MessageTooLarge",
     "ProtocolError",
     "ReplyError",
@@ -118,6 +120,23 @@ class ConnectionLost(SMTPError):
 
     def _fields(self) -> dict[str, Any]:
         return {"command": self.command, "reason": self.reason}
+
+
+class LocalAddressUnusable(ConnectionLost):
+    """No connection can be made from the local address that was asked for: the fault is here, and no peer was dialled.
+
+    Attributes:
+        address: it.
+        reason: what the operating system said: the address is none of this machine's, for example.
+    """
+
+    def __init__(self, *, command: "Command", address: str, reason: str) -> None:
+        super().__init__(command=command, reason=f"cannot connect from {address}: {reason}")
+        self.address = address
+        self.reason = reason
+
+    def _fields(self) -> dict[str, Any]:
+        return {"command": self.command, "address": self.address, "reason": self.reason}
 
 
 class CommandTimeout(SMTPError, TimeoutError):

@@ -16,6 +16,7 @@ from moxlib.smtpclient import (
     CommandTimeout,
     ConnectionLost,
     ExtensionMissing,
+    LocalAddressUnusable,
     MessageTooLarge,
     ProtocolError,
     Reply,
@@ -274,6 +275,12 @@ def test_the_command_before_the_text_says_nothing() -> None:
         (
             ConnectionLost(command=Command.CONNECT, reason="[Errno 111] Connect call failed ('192.0.2.1', 25)"),
             "network",
+        ),
+        (
+            LocalAddressUnusable(
+                command=Command.CONNECT, address="203.0.113.9", reason="Cannot assign requested address"
+            ),
+            "local",
         ),
         (ConnectionLost(command=Command.DATA, reason="the server closed the connection"), "network"),
         (ConnectionLost(command=Command.RCPT, reason="[Errno 104] Connection reset by peer"), "network"),

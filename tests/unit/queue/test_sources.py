@@ -126,3 +126,12 @@ def test_a_choice_at_random_is_by_weight(number: float, chosen: Source) -> None:
 
 def test_nothing_is_drawn_where_there_is_no_choice() -> None:
     assert SourceSet((A, B), stable=False).choose("example.net", no_random, ipv4=False) == A
+
+
+def test_a_source_to_avoid_is_chosen_only_where_there_is_no_other() -> None:
+    both = SourceSet((A, B))
+    destinations = [f"{number}.example.net" for number in range(50)]
+    assert {both.choose(name, no_random, avoid={A}) for name in destinations} == {B}
+    usual = [both.choose(name, no_random) for name in destinations]
+    assert [both.choose(name, no_random, avoid={A, B}) for name in destinations] == usual
+    assert both.choose("example.net", no_random, ipv4=False, avoid={A}) == A

@@ -12,6 +12,7 @@ from moxlib.smtpclient import (
     ConnectionLost,
     ExtensionMissing,
     InvalidContent,
+    LocalAddressUnusable,
     MessageTooLarge,
     ProtocolError,
     Reply,
@@ -29,6 +30,7 @@ ERRORS: list[SMTPError] = [
     ProtocolError(command=Command.MAIL, reason="not a reply", lines=("garbage",)),
     ResponseInjected(command=Command.STARTTLS, reason="data came early"),
     ConnectionLost(command=Command.CONNECT, reason="refused"),
+    LocalAddressUnusable(command=Command.CONNECT, address="192.0.2.1", reason="not here"),
     CommandTimeout(command=Command.RCPT, seconds=2.5),
     TLSFailed(command=Command.TLS, reason="unknown ca", certificate=True),
     AuthenticationFailed(command=Command.AUTH, reason="none", permanent=True, offered=("PLAIN",), reply=REPLY),
@@ -52,7 +54,7 @@ def test_invalid_content() -> None:
 
 
 def test_a_timeout_is_a_timeout_error() -> None:
-    assert isinstance(ERRORS[6], TimeoutError)
+    assert isinstance(ERRORS[7], TimeoutError)
 
 
 def test_texts_name_the_command_and_what_was_said() -> None:

@@ -15,6 +15,7 @@ from moxlib.smtpclient import (
     ConnectionLost,
     ExtensionMissing,
     InvalidContent,
+    LocalAddressUnusable,
     MessageTooLarge,
     NotSent,
     RecipientResult,
@@ -98,6 +99,8 @@ def enhanced_of(error: MoxlibError) -> str:
             return "4.7.5"  # cryptographic failure
         case AuthenticationFailed():
             return "4.7.8"  # RFC 4954 6: authentication credentials invalid
+        case LocalAddressUnusable():
+            return "4.3.5"  # system incorrectly configured: this one
         case ConnectionLost() | CommandTimeout():
             return "4.4.1" if error.command is Command.CONNECT else "4.4.2"  # no answer; bad connection
         case _:

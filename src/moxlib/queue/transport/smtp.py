@@ -24,6 +24,7 @@ from moxlib.queue.transport.transactions import MAX_STALE, Transactions
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
 from moxlib.sasl import Credentials
 from moxlib.smtpclient import (
+    LocalAddressUnusable,
     Proxy,
     Session,
     SMTPConnection,
@@ -191,7 +192,8 @@ class SMTPTransport:
         try:
             rest = await self._all(transactions, passage)
         except SMTPError as error:
-            passage.failed(str(error))
+            if not isinstance(error, LocalAddressUnusable):
+                passage.failed(str(error))
             return no_session(error, self.host)  # always temporary: a relay's fault is not the recipient's
         if transactions.closing:
             passage.failed(next((outcome.text for outcome in transactions.outcomes.values()), rest.text))

@@ -10,10 +10,20 @@ from moxlib.dane import verify
 from moxlib.dns import IPAddress
 from moxlib.queue.sources import Source
 from moxlib.queue.transport.direct.policy import Try
-from moxlib.smtpclient import Command, Proxy, SMTPConnection, SMTPError, Timeouts, TLSMode
+from moxlib.queue.transport.troubled import Troubled
+from moxlib.smtpclient import (
+    Command,
+    LocalAddressUnusable,
+    Proxy,
+    SMTPConnection,
+    SMTPError,
+    Timeouts,
+    TLSMode,
+)
 
 __all__ = ["Endpoint", "Opener"]
 
+UNUSABLE_SECONDS: Final = 60.0  # before a source is tried again: an operator mends it, and a try costs next to nothing
 MAX_LABELS: Final = 100_000  # as many as hosts, times sources, times what policies ask for
 
 
@@ -44,6 +54,9 @@ class Opener:
         proxy: makes the connections; None: they are made from here.
         timeouts: how long each SMTP command may take.
         clock: what the time is taken from.
+
+    Attributes:
+        unusable: sources from which no connection could be made of late, for a reason that is here.
     """
 
     def __init__(
@@ -62,6 +75,7 @@ class Opener:
         self._proxy = proxy
         self._timeouts = timeouts
         self._clock = clock
+        self.unusable: Troubled[Source] = Troubled(UNUSABLE_SECONDS, clock)
         self._labels: dict[Endpoint, int] = {}
         self._next_label = 0
 
@@ -87,6 +101,7 @@ class Opener:
             reached: gets the address that a connection was made to, even if it came to nothing.
 
         Raises:
+            LocalAddressUnusable: the source has no address that can be used. It is noted as unusable.
             SMTPError: none answered (the last one's error), or the one that did does not do as it must.
         """
         problem: SMTPError | None = None
@@ -95,13 +110,16 @@ class Opener:
                 connection = await self._open(endpoint, address)
             except SMTPError as error:
                 if error.command is Command.CONNECT:
-                    problem = error
+                    if problem is None or not isinstance(error, LocalAddressUnusable):
+                        problem = error  # what a host says, or that it says nothing, tells more than what is wrong here
                     continue
                 reached.append(str(address))
                 raise
             reached.append(str(address))
             return connection
         assert problem is not None, "an endpoint has addresses"
+        if isinstance(problem, LocalAddressUnusable):
+            self.unusable.note(endpoint.source)
         raise problem
 
     async def _open(self, endpoint: Endpoint, address: IPAddress) -> SMTPConnection:

@@ -13,7 +13,7 @@ from moxlib.dns import IPAddress, IPDomain
 from moxlib.queue.sources import Source, SourceSet
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.direct.connect import Endpoint, Opener
-from moxlib.queue.transport.direct.plan import Destination, HostPlan, Plan, Plans
+from moxlib.queue.transport.direct.plan import Destination, HostPlan, Plan, Plans, WayKey
 from moxlib.queue.transport.direct.policy import Refusal, Try, tries
 from moxlib.queue.transport.direct.tlsresults import TLSResults, concern_of, details_of
 from moxlib.queue.transport.gate import Passage
@@ -22,7 +22,16 @@ from moxlib.queue.transport.pool import Pooled
 from moxlib.queue.transport.site import Site
 from moxlib.queue.transport.transactions import MAX_STALE, Transactions
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS, Trace
-from moxlib.smtpclient import Command, GatherError, ReplyError, SMTPConnection, SMTPError, TLSFailed, TLSMode
+from moxlib.smtpclient import (
+    Command,
+    GatherError,
+    LocalAddressUnusable,
+    ReplyError,
+    SMTPConnection,
+    SMTPError,
+    TLSFailed,
+    TLSMode,
+)
 from moxlib.tlsrpt import FailureDetails, ResultType
 
 __all__ = ["Walk"]
@@ -86,12 +95,15 @@ class Walk:
                 if usual and first and self._sources.is_fixed:
                     plan.ways[key] = ways
             error: SMTPError | None = None
-            for to in ways:
-                error = await self._session(to, passage)
-                if error is None or not _is_of_tls(error):
+            while ways:
+                for to in ways:
+                    error = await self._session(to, passage)
+                    if error is None or not _is_of_tls(error):
+                        break
+                if error is None:
                     break
-            if error is not None:
                 self._no_session(ways[0].name, error, ways[0].found)
+                ways = self._from_elsewhere(ways, key) if isinstance(error, LocalAddressUnusable) else ()
             if not self._pending:
                 break
         self._conclude(passage)
@@ -137,13 +149,27 @@ class Walk:
         families = {ip.version for ip in ips} if found.addresses.dual_stack else {ips[0].version}
         domain = self._delivery.messages[0].recipient_domain
         random = self._random.random
-        source = self._sources.choose(domain, random, ipv4=IPV4 in families, ipv6=IPV6 in families)
+        unusable = self._opener.unusable
+        source = self._sources.choose(domain, random, ipv4=IPV4 in families, ipv6=IPV6 in families, avoid=unusable)
         if source is None:
             self._later(name, "no source has an address of a family that the host has", enhanced="4.4.4")
             return None
         if source.ipv4 is not None or source.ipv6 is not None:
             ips = tuple([ip for ip in ips if source.has(ipv4=ip.version == IPV4, ipv6=ip.version == IPV6)])
         return source, ips
+
+    def _from_elsewhere(self, ways: tuple[Destination, ...], key: WayKey) -> tuple[Destination, ...]:
+        """Return the same ways, from a source that is not known to be unusable; nothing if there is none."""
+        self._plan.ways.pop(key, None)
+        name, found = ways[0].name, ways[0].found
+        way = self._way_to(name, found)
+        if way is None or way[0] in self._opener.unusable:
+            return ()
+        source, ips = way
+        label = self._opener.label
+        return tuple(
+            [replace(to, source=source, ips=ips, label=label(Endpoint(name, ips, to.how, source))) for to in ways]
+        )
 
     def _tries(self, name: str, host: IPDomain, found: HostPlan) -> tuple[Try, ...]:
         """Return how to connect to a host; nothing where it must not be used, and its outcome is known."""
@@ -183,7 +209,8 @@ class Walk:
         self.results.domain_failed(details, session=session)
 
     def _no_session(self, name: str, error: SMTPError, found: HostPlan) -> None:
-        self._problem = f"{name}: {error}"
+        if not isinstance(error, LocalAddressUnusable):
+            self._problem = f"{name}: {error}"
         later = no_session(error, name, self._trace())
         # Where TLS is refused, somebody may be in the middle; that is no reason to give a message up.
         final = isinstance(error, ReplyError) and error.permanent and not _is_of_tls(error)
