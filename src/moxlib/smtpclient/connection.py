@@ -61,6 +61,7 @@ class SMTPConnection:
         self.host = host
         self.port = port
         self._tls: TLSInfo | None = None
+        self._local_address = ""
 
     @classmethod
     async def connect(  # noqa: PLR0913 - options by keyword; each is a fact about this one server
@@ -138,7 +139,9 @@ class SMTPConnection:
                 await connection._start_tls(tls_context, name, timeouts)
             if credentials is not None:
                 await connection._authenticate(credentials)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SMTPError):
+                error.local_address, error.server = connection.local_address, connection.server
             await connection.close()
             raise
         return connection
@@ -230,6 +233,8 @@ class SMTPConnection:
             raise _tls_failed(error) from error
         except OSError as error:
             raise _not_made(error, local_address) from error
+        if proxy is None:
+            self._local_address = _local_address(self._wire.transport)
         if context is not None:
             self._note_tls(context)
 
@@ -292,6 +297,11 @@ class SMTPConnection:
     def server(self) -> str:
         """The text of the server's greeting, escaped."""
         return self._session.server
+
+    @property
+    def local_address(self) -> str:
+        """The address it comes from; empty where that is not known: through a proxy, or to a Unix-domain socket."""
+        return self._local_address
 
     @property
     def tls_info(self) -> TLSInfo | None:
@@ -425,6 +435,11 @@ async def _blocks(content: bytes) -> AsyncIterator[bytes]:
 
 def _reason(error: Exception) -> str:
     return str(error)[:MAX_REASON] or type(error).__name__
+
+
+def _local_address(transport: asyncio.Transport) -> str:
+    name = transport.get_extra_info("sockname")
+    return str(name[0]).partition("%")[0] if isinstance(name, tuple) else ""  # without the zone (RFC 4007 11)
 
 
 def _not_made(error: OSError, local_address: str | None) -> ConnectionLost:

@@ -46,8 +46,10 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: "type[SMTPError]", fields: dict[str, Any]) -> "SMTPError":
-    return cls(**fields)
+def _rebuild(cls: "type[SMTPError]", fields: dict[str, Any], local_address: str, server: str) -> "SMTPError":
+    error = cls(**fields)
+    error.local_address, error.server = local_address, server
+    return error
 
 
 class SMTPError(RemoteError):
@@ -56,6 +58,8 @@ class SMTPError(RemoteError):
     Attributes:
         command: the command that was under way.
         permanent: whether the same attempt must be expected to fail again.
+        local_address: where the connection came from that `SMTPConnection.connect` made before it failed; as there.
+        server: the text of the greeting that it had; as there.
     """
 
     permanent: bool = False
@@ -63,14 +67,16 @@ class SMTPError(RemoteError):
     def __init__(self, text: str, *, command: "Command") -> None:
         super().__init__(text)
         self.command = command
+        self.local_address: str = ""
+        self.server: str = ""
 
     def _fields(self) -> dict[str, Any]:
         """The constructor's keyword arguments, from which a pickled error is made again."""
         return {"text": str(self), "command": self.command}
 
-    def __reduce__(self) -> "tuple[Callable[..., SMTPError], tuple[type[SMTPError], dict[str, Any]]]":
+    def __reduce__(self) -> "tuple[Callable[..., SMTPError], tuple[type[SMTPError], dict[str, Any], str, str]]":
         """Pickle by fields, not by text."""
-        return _rebuild, (type(self), self._fields())
+        return _rebuild, (type(self), self._fields(), self.local_address, self.server)
 
 
 class ReplyError(SMTPError):

@@ -143,7 +143,8 @@ def test_what_was_found_elsewhere_is_added() -> None:
 def test_a_failure_has_its_type_its_reason_and_its_place(
     error: SMTPError, result_type: ResultType, reason: str | None, concern: Concern
 ) -> None:
-    details = details_of(error, host="mx.example.org", address="192.0.2.1", local="192.0.2.9", helo="mx")
+    error.local_address, error.server = "192.0.2.9", "mx ESMTP"
+    details = details_of(error, host="mx.example.org", address="192.0.2.1")
     assert (details.result_type, concern_of(error)) == (result_type, concern)
     assert (details.receiving_mx_hostname, details.receiving_ip) == ("mx.example.org", "192.0.2.1")
     assert (details.sending_mta_ip, details.receiving_mx_helo) == ("192.0.2.9", "mx")

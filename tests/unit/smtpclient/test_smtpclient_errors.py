@@ -41,6 +41,7 @@ ERRORS: list[SMTPError] = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_pickling(error: SMTPError) -> None:
+    error.local_address, error.server = "192.0.2.9", "mx.example ESMTP"
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert (str(again), vars(again)) == (str(error), vars(error))

@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Final
 
 from moxlib.dane import DANEError, DANEFault
-from moxlib.smtpclient import ReplyError, SMTPError, TLSFailed
+from moxlib.smtpclient import ReplyError, SMTPConnection, SMTPError, TLSFailed
 from moxlib.tlsrpt import FailureDetails, Policy, Result, ResultType, classify, merge
 
-__all__ = ["Concern", "TLSResults", "concern_of", "details_of"]
+__all__ = ["Concern", "TLSResults", "concern_of", "details_in_clear", "details_of"]
 
+MAX_HELO: Final = 255  # octets of a domain: RFC 5321 4.5.3.1.2
 _DANE_FAULTS: Final = MappingProxyType(
     {
         DANEFault.EXPIRED: ResultType.CERTIFICATE_EXPIRED,
@@ -81,14 +82,25 @@ class TLSResults:
         return merge(self._results)
 
 
-def details_of(error: SMTPError, *, host: str, address: str, local: str = "", helo: str = "") -> FailureDetails:
+def details_in_clear(connection: SMTPConnection, *, host: str) -> FailureDetails:
+    """Return what a report says of a session with a host that offers no TLS."""
+    return FailureDetails(
+        result_type=ResultType.STARTTLS_NOT_SUPPORTED,
+        receiving_mx_hostname=host,
+        receiving_ip=connection.host,
+        sending_mta_ip=connection.local_address,
+        receiving_mx_helo=_helo(connection.server),
+    )
+
+
+def details_of(error: SMTPError, *, host: str, address: str) -> FailureDetails:
     """Return what a report says of a session that TLS prevented."""
     details = FailureDetails(
         result_type=ResultType.VALIDATION_FAILURE,
         receiving_mx_hostname=host,
         receiving_ip=address,
-        sending_mta_ip=local,
-        receiving_mx_helo=helo,
+        sending_mta_ip=error.local_address,
+        receiving_mx_helo=_helo(error.server),
     )
     if isinstance(error, ReplyError):  # to STARTTLS
         return replace(
@@ -102,6 +114,11 @@ def details_of(error: SMTPError, *, host: str, address: str, local: str = "", he
         return replace(details, result_type=result_type, failure_reason_code=f"dane-{fault.value}")
     result_type, reason = classify(error)
     return replace(details, result_type=result_type, failure_reason_code=reason)
+
+
+def _helo(greeting: str) -> str:
+    """Return what a server calls itself: the first word of its greeting (RFC 5321 4.2, RFC 8460 4.4)."""
+    return greeting.partition(" ")[0][:MAX_HELO]
 
 
 def concern_of(error: SMTPError) -> Concern:

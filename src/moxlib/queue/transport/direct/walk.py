@@ -15,7 +15,7 @@ from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.direct.connect import Endpoint, Opener
 from moxlib.queue.transport.direct.plan import Destination, HostPlan, Plan, Plans, WayKey
 from moxlib.queue.transport.direct.policy import Refusal, Try, tries
-from moxlib.queue.transport.direct.tlsresults import TLSResults, concern_of, details_of
+from moxlib.queue.transport.direct.tlsresults import TLSResults, concern_of, details_in_clear, details_of
 from moxlib.queue.transport.gate import Passage
 from moxlib.queue.transport.outcomes import TLS_REQUIRED, TLS_REQUIRED_LATER, as_deferred, as_failed, no_session
 from moxlib.queue.transport.pool import Pooled
@@ -306,12 +306,7 @@ class Walk:
         if connection.tls_info is not None:
             self.results.session_succeeded(policy)
         elif to.how.mode is not TLSMode.NONE:
-            details = FailureDetails(
-                result_type=ResultType.STARTTLS_NOT_SUPPORTED,
-                receiving_mx_hostname=to.name,
-                receiving_ip=connection.host,
-            )
-            self.results.session_in_clear(policy, details)
+            self.results.session_in_clear(policy, details_in_clear(connection, host=to.name))
         return connection
 
     # outcomes
