@@ -14,6 +14,7 @@ from moxlib.queue.shaping import Bucket, Shaping
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.gate import Gate, Passage
 from moxlib.queue.transport.pool import Connect, ConnectionPool, Pooled
+from moxlib.queue.transport.troubled import Troubled
 
 __all__ = ["Site"]
 
@@ -34,6 +35,8 @@ class Site:
         )
         self.chunking: bool = True
         """Whether BDAT may be used: not once a server offered it and did not know it."""
+        self.unreached: Troubled[str] = Troubled(shaping.concurrency.suspend_for.total_seconds(), clock)
+        """Of several hosts, those that did not answer of late, by name."""
         self._clock = clock
         self._messages = _bucket(shaping.message_rate)
         self._connections = _bucket(shaping.connection_rate)
@@ -44,7 +47,7 @@ class Site:
     def is_idle(self) -> bool:
         """Whether nothing that matters would be forgotten with it."""
         paced = self._full_at > self._clock.monotonic()
-        return not paced and self.pool.is_empty and self.gate.is_idle
+        return not paced and self.pool.is_empty and self.gate.is_idle and self.unreached.is_over
 
     async def acquire(
         self, connect: Connect, delivery: Delivery, passage: Passage, *, label: Hashable = None, fresh: bool = False

@@ -1,8 +1,9 @@
 """One delivery on its way over the hosts of a domain.
 
-Hosts are tried in order. What a host says for good of a recipient is its outcome; where it says "later", or says
-nothing, the next host is asked for that recipient. At a host, what must protect the connection is decided by
-`policy.tries`; the next of those is made when TLS failed in the one before.
+Hosts are tried in order, those that could not be reached of late behind the others. What a host says for good of a
+recipient is its outcome; where it says "later", or says nothing, the next host is asked for that recipient. At a host,
+what must protect the connection is decided by `policy.tries`; the next of those is made when TLS failed in the one
+before.
 """
 
 from dataclasses import replace
@@ -24,6 +25,7 @@ from moxlib.queue.transport.transactions import MAX_STALE, Transactions
 from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS, Trace
 from moxlib.smtpclient import (
     Command,
+    CommandTimeout,
     GatherError,
     LocalAddressUnusable,
     ReplyError,
@@ -87,7 +89,9 @@ class Walk:
         """
         delivery, plan = self._delivery, self._plan
         first = not delivery.messages[0].results
-        for number, host in enumerate(plan.hosts.hosts):
+        hosts = plan.hosts.hosts
+        for number in self._order() if self._site.unreached.noted else range(len(hosts)):
+            host = hosts[number]
             key = (number, delivery.require_tls, delivery.is_report)
             ways = plan.ways.get(key) if first else None
             if ways is None:
@@ -107,6 +111,12 @@ class Walk:
             if not self._pending:
                 break
         self._conclude(passage)
+
+    def _order(self) -> list[int]:
+        """Return the places of the hosts in the order to try them: those that did not answer of late go last."""
+        # RFC 5321 4.5.4.1: a client should keep a list of hosts it cannot reach. Differs from 5.1, which wants them in
+        # order of preference: each delivery would wait for the time-out of a connection.
+        return self._site.unreached.order([host.text(utf8=False) for host in self._plan.hosts.hosts])
 
     async def _ways(self, host: IPDomain) -> tuple[tuple[Destination, ...], bool]:
         """Return how to connect to a host, one way after the other; and whether it is what there is to say of it.
@@ -297,17 +307,27 @@ class Walk:
         try:
             connection = await self._opener.open(endpoint, reached)
         except SMTPError as error:
+            self._note_reach(to.name, error, dialed=bool(reached))
             if reached:
                 self._note_address(to.name, reached[0])
                 if _is_of_tls(error):
                     details = details_of(error, host=to.name, address=reached[0])
                     self.results.session_failed(policy, details, concern_of(error))
             raise
+        self._site.unreached.forget(to.name)
         if connection.tls_info is not None:
             self.results.session_succeeded(policy)
         elif to.how.mode is not TLSMode.NONE:
             self.results.session_in_clear(policy, details_in_clear(connection, host=to.name))
         return connection
+
+    def _note_reach(self, name: str, error: SMTPError, *, dialed: bool) -> None:
+        """Note whether a host could be reached at all, if there are others that may be tried before it."""
+        silent = isinstance(error, CommandTimeout) and not _is_of_tls(error)
+        if dialed and not silent:
+            self._site.unreached.forget(name)
+        elif len(self._plan.hosts.hosts) > 1 and not isinstance(error, LocalAddressUnusable):
+            self._site.unreached.note(name)
 
     # outcomes
 
