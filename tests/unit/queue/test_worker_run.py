@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from moxlib.errors import StateError, StorageError
 from moxlib.queue import (
     ContentDamaged,
+    Deferred,
     Delivered,
     Delivery,
     DomainConfig,
@@ -503,6 +504,61 @@ async def test_cancelled_twice_it_interrupts(depot: "Depot") -> None:
         with pytest.raises(asyncio.CancelledError):
             await working
         assert kinds((await depot.message(queue, receipt.id)).results) == ["interrupted"]
+
+
+class Answering:
+    """Goes on, the first time, until it is cancelled, and answers with what it knows: all but one have the message."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+        self.deliveries = 0
+
+    async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
+        self.deliveries += 1
+        self.began.set()
+        if self.deliveries == 1:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        done: list[Outcome] = [Delivered(text="before it was cancelled")] * (len(delivery.messages) - 1)
+        return [*done, Deferred(text="cancelled")]
+
+
+@pytest.mark.parametrize("how", ["drain", "cancelled twice", "a failure elsewhere"])
+async def test_what_a_transport_answers_to_a_cancellation_is_settled_and_the_cancellation_goes_on(
+    depot: "Depot", monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    sink, broken = Answering(), asyncio.Event()
+    storage = depot.make_storage()
+
+    async def watch(_: Callable[[], None]) -> None:
+        await broken.wait()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(storage, "watch", watch)
+    settings = WorkerConfig(drain_timeout=timedelta(0 if how == "drain" else 3600), settle_gather=timedelta(0))
+    options: dict[str, Any] = {"transports": {"sink": sink}, "worker": settings, "concurrency": 1}
+    async with depot.queue(storage=storage, **options) as queue, asyncio.timeout(GUARD):
+        one, other = await depot.submit(queue, "a@one.example", "b@one.example")
+        waiting = [(await depot.submit(queue, f"c{n}@one.example"))[0] for n in range(3)]
+        working = asyncio.create_task(queue.run_worker())
+        await sink.began.wait()
+        match how:
+            case "a failure elsewhere":
+                broken.set()
+            case "cancelled twice":
+                working.cancel()
+                await turns()
+                working.cancel()
+            case _:
+                working.cancel()
+        await asyncio.wait([working])
+        with pytest.raises(ZeroDivisionError if how == "a failure elsewhere" else asyncio.CancelledError):
+            await working
+        assert (await depot.retired(queue, one.id)).results[-1].text == "before it was cancelled"
+        assert kinds((await depot.message(queue, other.id)).results) == ["deferred"]
+        for receipt in waiting:
+            assert (await depot.message(queue, receipt.id)).attempts == 0
+        assert sink.deliveries == 1
 
 
 async def test_cancelled_while_it_registers_it_is_not_known_afterwards(

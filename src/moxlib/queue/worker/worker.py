@@ -336,8 +336,11 @@ class Worker:
     # delivering
 
     async def _run_lane(self, lane: Lane) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         try:
-            while not self._stopping.is_set() and (claims := lane.pop()) is not None:
+            # A transport may have answered a cancellation with what it knew: that is settled, and nothing else begun.
+            while not task.cancelling() and not self._stopping.is_set() and (claims := lane.pop()) is not None:
                 if not await self._holds_lease():
                     self._forget(claims)
                     continue
