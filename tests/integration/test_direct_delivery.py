@@ -148,6 +148,21 @@ CASES = [
     ),
     Case(sentence="implicit", name="no such domain", dns={}, outcome=Failed, code=550, enhanced="5.1.2"),
     Case(
+        sentence="implicit",
+        name="nobody knows whether there is such a domain",
+        dns={"fail": {f"mx {DOMAIN}": "SERVFAIL"}},
+        outcome=Deferred,
+        code=451,
+        enhanced="4.4.3",
+    ),
+    Case(
+        sentence="preference",
+        name="no such host",
+        dns={"mx": {DOMAIN: [(10, MX1)]}},
+        outcome=Deferred,
+        enhanced="4.4.4",
+    ),
+    Case(
         sentence="null",
         name="RFC 7505",
         dns={"mx": {DOMAIN: [(0, ".")]}, "a": {DOMAIN: [ONE]}},

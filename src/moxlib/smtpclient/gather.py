@@ -120,7 +120,8 @@ async def gather_hosts(resolver: Resolver, next_hop: IPDomain, *, random: Random
     CNAMEs are followed (RFC 5321 5.1). MX records that do not name a host (an IP address, say) are skipped. Without MX
     records, the destination itself is the host; whether it has addresses, `gather_ips` finds out.
 
-    Differs from mox: a domain that does not exist is permanent.
+    Differs from mox: a domain that does not exist is permanent (RFC 5321 5.1: it must be reported as an error), so that
+    who mistyped it is told now. A lookup that fails is not, nor is a host without addresses.
 
     Args:
         resolver: whom to ask.
