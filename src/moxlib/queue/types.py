@@ -206,7 +206,7 @@ class StoredContent:
     def __post_init__(self) -> None:
         """Hold the "exactly one" above."""
         places = (self.body, self.file, self.chunks_of, self.spool)
-        if sum(place is not None for place in places) != 1:
+        if places.count(None) != len(places) - 1:
             raise ValueError("exactly one of body, file, chunks_of and spool must be given")
 
 

@@ -73,4 +73,4 @@ class Reply:
     @property
     def texts(self) -> tuple[str, ...]:
         """The text of each line behind its code."""
-        return tuple(line[4:] for line in self.lines)
+        return tuple([line[4:] for line in self.lines])

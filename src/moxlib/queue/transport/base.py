@@ -76,7 +76,7 @@ class Delivery:
     @property
     def recipients(self) -> tuple[str, ...]:
         """RCPT TO, in the order of the outcomes to return."""
-        return tuple(message.recipient for message in self.messages)
+        return tuple([message.recipient for message in self.messages])
 
     @property
     def destination(self) -> str:

@@ -164,5 +164,5 @@ def tls_of(connection: SMTPConnection) -> str:
 
 def _text(result: Accepted | Refused) -> str:
     """Return what the reply says beside its codes, which the history keeps on their own."""
-    texts = (text.removeprefix(result.enhanced).lstrip() for text in result.reply.texts)
-    return " / ".join(text for text in texts if text)
+    texts = [text.removeprefix(result.enhanced).lstrip() for text in result.reply.texts]
+    return texts[0] if len(texts) == 1 else " / ".join([text for text in texts if text])

@@ -108,11 +108,9 @@ class Transactions:
 def _dsn(messages: Sequence[Message]) -> DSNParameters:
     """Return what the messages of one transaction ask of DSNs."""
     first = messages[0]
-    recipients: tuple[RecipientParameters, ...] = ()
-    if any(message.notify or message.orcpt for message in messages):
-        recipients = tuple([_recipient_dsn(message) for message in messages])
-    ret = _RET.get(first.ret)
-    return DSNParameters(ret=ret, envid=first.envid, recipients=recipients)
+    asked = [message for message in messages if message.notify or message.orcpt]
+    recipients = tuple([_recipient_dsn(message) for message in messages]) if asked else ()
+    return DSNParameters(ret=_RET.get(first.ret), envid=first.envid, recipients=recipients)
 
 
 def _recipient_dsn(message: Message) -> RecipientParameters:

@@ -28,7 +28,6 @@ from moxlib.queue.storage.base import (
     Storage,
 )
 from moxlib.queue.transport.base import AttachedTransport, ManagedTransport, Services, Transport
-from moxlib.queue.types import AttemptResult, Message
 from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import finish, task_group
 from moxlib.queue.worker.hooks import HookWorker, MakesCalls, Tenure
@@ -515,10 +514,7 @@ class Worker:
     def _tell_attempts(self, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
             if not isinstance(settlement, GiveBack):
-                self._tell(partial(self._tell_attempt, settlement.message, settlement.result))
-
-    def _tell_attempt(self, message: Message, result: AttemptResult) -> None:
-        self._observer.attempted(message, result)
+                self._tell(partial(self._observer.attempted, settlement.message, settlement.result))
 
     def _on_tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
         self._tell(lambda: self._observer.tls_results(domain, results))
