@@ -164,3 +164,44 @@ async def test_a_caller_that_is_cancelled_meanwhile_keeps_nobody_from_the_answer
         with pytest.raises(asyncio.CancelledError):
             await cancelled
         assert await writer.run(look, 0) == 2  # it happened all the same
+
+
+async def test_what_returns_nothing_is_left_to_the_thread_until_something_is_asked(
+    writer: LoopWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    seen: list[list[tuple[int]]] = []
+
+    def add_and_look(tx: Tx, values: list[int]) -> list[int]:
+        for value in values:
+            tx.insert_rows("t", ("x",), [(value,)])
+            tx.executemany("UPDATE t SET x = x + ? WHERE x = ?", [(10, value)])
+            seen.append(tx.query("SELECT x FROM t ORDER BY x"))
+            tx.executemany("UPDATE t SET x = x + ?", [(100,)])
+        return values
+
+    async with asyncio.timeout(GUARD):
+        asked = asyncio.create_task(writer.run(add_and_look, 1))
+        await gate.commit_begins()
+        assert seen == [[(11,)]]
+        assert writer._connection.execute("SELECT x FROM t").fetchall() == [(11,)]  # the last one is put off
+        gate.open.set()
+        assert await asked == 1
+        assert writer._connection.execute("SELECT x FROM t").fetchall() == [(111,)]
+
+
+async def test_a_statement_that_was_put_off_and_fails_undoes_its_own_operation_only(writer: LoopWriter) -> None:
+    writer._connection.execute("CREATE UNIQUE INDEX u ON t (x)")
+    async with asyncio.timeout(GUARD):
+        await writer.run(add, 1)
+        again, other, third = await asyncio.gather(
+            writer.run(add, 1), writer.run(look, 0), writer.run(add, 2), return_exceptions=True
+        )
+        assert isinstance(again, StorageError)
+        assert (other, third) == (1, 2)
+        again, third = await asyncio.gather(writer.run(add, 2), writer.run(add, 3), return_exceptions=True)
+        assert isinstance(again, StorageError)
+        assert third == 3
+        with pytest.raises(StorageError):
+            await writer.run(add, 3)
+        assert await writer.run(look, 0) == 3

@@ -5,6 +5,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Any
@@ -20,12 +21,18 @@ ALLOCATE = "UPDATE moxlib_sequence SET next_id = next_id + ? RETURNING next_id -
 
 
 class SQLiteTx:
-    """`Tx` on an SQLite connection, ours or the caller's."""
+    """`Tx` on an SQLite connection, ours or the caller's.
 
-    __slots__ = ("_connection", "actions")
+    Args:
+        connection: where it runs.
+        put_off: statements that return nothing wait for the next one that does, or for `finish`.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    __slots__ = ("_connection", "_later", "actions")
+
+    def __init__(self, connection: sqlite3.Connection, *, put_off: bool = False) -> None:
         self._connection = connection
+        self._later: list[Callable[[], object]] | None = [] if put_off else None
         self.actions: list[Callable[[], None]] = []
 
     @property
@@ -40,34 +47,40 @@ class SQLiteTx:
 
     def query(self, sql: str, params: Sequence[Value] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
+        self.finish()
         return self._connection.execute(sql, params).fetchall()
 
     def query_each(self, sql: str, rows: Sequence[Sequence[Value]]) -> list[list[Row]]:
         """Run a statement once for each of the rows; return the rows of each."""
+        self.finish()
         return [self._connection.execute(sql, params).fetchall() for params in rows]
 
     def execute(self, sql: str, params: Sequence[Value] = ()) -> int:
         """Run a statement and return how many rows it changed."""
+        self.finish()
         return self._connection.execute(sql, params).rowcount
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         """Run a statement once for each of the rows."""
-        self._connection.executemany(sql, rows)
+        rows = list(rows)
+        if rows:
+            self._write(partial(self._connection.executemany, sql, rows))
 
     def insert_given(self, into: str, select: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
         """Insert into `table (columns)` what a SELECT makes of the rows, which it reads as a table named `given`."""
         for marks, values in _values(rows):
             sql = f"INSERT INTO {into} WITH given ({', '.join(given)}) AS (VALUES {marks}) {select}"
-            self._connection.execute(sql, values)
+            self._write(partial(self._connection.execute, sql, values))
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
         """Insert rows, many with one statement: SQLite, and the interpreter's lock, are then entered once for them."""
         sql = insert_sql(table, columns)
         for marks, values in _values(rows):
-            self._connection.execute(f"{sql}{marks}", values)
+            self._write(partial(self._connection.execute, f"{sql}{marks}", values))
 
     def query_together(self, *statements: Statement) -> list[list[Row]]:
         """Run several statements; return the rows of each."""
+        self.finish()
         return [self._connection.execute(sql, params).fetchall() for sql, params in statements]
 
     def allocation(self, count: int) -> Statement:
@@ -79,6 +92,24 @@ class SQLiteTx:
 
     def announce(self) -> None:
         """Nothing to do: other processes watch the file."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether statements were put off."""
+        return bool(self._later)
+
+    def finish(self) -> None:
+        """Run the statements that were put off."""
+        if self._later:
+            later, self._later = self._later, []
+            for statement in later:
+                statement()
+
+    def _write(self, statement: Callable[[], object]) -> None:
+        if self._later is None:
+            statement()
+        else:
+            self._later.append(statement)
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run an action once the transaction is durable."""
@@ -152,19 +183,23 @@ class Batch:
         if tx is not None:
             self.commit(jobs, tx)
 
-    def work(self, jobs: Sequence[Job]) -> SQLiteTx | None:
+    def work(self, jobs: Sequence[Job], *, put_off: bool = False) -> SQLiteTx | None:
         """Run the jobs in the transaction that was begun, up to its commit; None: it failed, and is rolled back.
 
         Each job ends with a result or an error. One that raises undoes its own work only: the others are then done
         once more, each in a savepoint of its own. (Operations have no effects outside the transaction, so that this
         shows nowhere; savepoints from the start would cost every batch what only a failing one needs.) When the
         transaction as a whole fails, all jobs have the error, and none of them has happened.
+
+        Args:
+            jobs: what to run.
+            put_off: leave to `commit` the statements that return nothing; should one of them fail, it does the jobs
+                once more likewise.
         """
-        tx = SQLiteTx(self._connection)
+        tx = SQLiteTx(self._connection, put_off=put_off)
         try:
-            if not self._run_together(tx, jobs):
-                for job in jobs:
-                    self._run_in_savepoint(tx, job)
+            if not self._tried(jobs, partial(self._run_together, tx, jobs)):
+                tx = self._run_singly(jobs)
         except BaseException as error:  # noqa: BLE001 - each job's caller gets it
             self._fail(jobs, error)
             return None
@@ -173,6 +208,8 @@ class Batch:
     def commit(self, jobs: Sequence[Job], tx: SQLiteTx) -> None:
         """Make durable what the jobs did, and run what they wanted run after that; or else all have the error."""
         try:
+            if not self._tried(jobs, tx.finish):
+                tx = self._run_singly(jobs)
             self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - each job's caller gets it
             self._fail(jobs, error)
@@ -180,22 +217,30 @@ class Batch:
         for action in tx.actions:
             action()
 
-    def _run_together(self, tx: SQLiteTx, jobs: Sequence[Job]) -> bool:
-        """Run the jobs without savepoints; False, and nothing has happened, if one raised and there are others."""
-        self._connection.execute("SAVEPOINT batch")
+    def _tried(self, jobs: Sequence[Job], step: Callable[[], None]) -> bool:
+        """Take a step of all jobs together; False, and nothing has happened, if it raised and there are several."""
         try:
-            for operation, group in groupby(jobs, key=attrgetter("operation")):
-                together = list(group)
-                results = operation(tx, [job.argument for job in together])
-                for job, result in zip(together, results, strict=True):
-                    job.result = result
+            step()
         except BaseException:
             if len(jobs) == 1 or not self._connection.in_transaction:
                 raise
             self._connection.execute("ROLLBACK TO batch")
-            tx.actions.clear()
             return False
         return True
+
+    def _run_together(self, tx: SQLiteTx, jobs: Sequence[Job]) -> None:
+        self._connection.execute("SAVEPOINT batch")
+        for operation, group in groupby(jobs, key=attrgetter("operation")):
+            together = list(group)
+            results = operation(tx, [job.argument for job in together])
+            for job, result in zip(together, results, strict=True):
+                job.result = result
+
+    def _run_singly(self, jobs: Sequence[Job]) -> SQLiteTx:
+        tx = SQLiteTx(self._connection)
+        for job in jobs:
+            self._run_in_savepoint(tx, job)
+        return tx
 
     def _run_in_savepoint(self, tx: SQLiteTx, job: Job) -> None:
         connection = self._connection

@@ -136,7 +136,7 @@ class ThreadWriter:
 
 
 class LoopWriter:
-    """Runs statements in the event loop, and commits in a thread.
+    """Runs in the event loop what asks something; in a thread the commit, with what returns nothing before it.
 
     A transaction has all that was asked for in one turn of the loop, or while the one before it was committed.
     """
@@ -202,8 +202,8 @@ class LoopWriter:
             self._busy = False
             return
         before = self._connection.total_changes
-        tx = self._batch.work(jobs)
-        if tx is not None and self._connection.total_changes != before:
+        tx = self._batch.work(jobs, put_off=True)
+        if tx is not None and (tx.has_more or self._connection.total_changes != before):
             self._line.put(partial(self._commit, jobs, tx, loop))
             return
         if tx is not None:  # nothing was written
