@@ -216,6 +216,12 @@ def postgres(request: pytest.FixtureRequest, _directory: Path) -> Callable[[], S
     return lambda: PostgresStorage(url, schema=schema)
 
 
+@pytest.fixture(autouse=True)
+def _all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a destination begin with all its deliveries: how many are under way shall not depend on the machine."""
+    monkeypatch.setattr("moxlib.queue.worker.widening.FEW", 1000)
+
+
 @pytest.fixture(params=[memory, sqlite, postgres], ids=["memory", "sqlite", "postgres"])
 def depot(request: pytest.FixtureRequest, tmp_path: Path) -> Depot:
     """A depot on each kind of storage."""

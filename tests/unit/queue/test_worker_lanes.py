@@ -87,6 +87,7 @@ def run(lane: Lane) -> None:
 
 @pytest.fixture
 async def timers(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("moxlib.queue.worker.widening.FEW", FEW)
     yield Timers(monkeypatch)
     monkeypatch.undo()
 

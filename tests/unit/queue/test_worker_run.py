@@ -107,6 +107,7 @@ async def test_a_destination_begins_with_few_deliveries_and_gets_more_while_they
         return original(delay, callback, *args, **options)
 
     monkeypatch.setattr(loop, "call_later", call_later)
+    monkeypatch.setattr("moxlib.queue.worker.widening.FEW", FEW)
     async with depot.queue(concurrency=10) as queue:
         for n in range(20):
             await depot.submit(queue, f"a{n}@one.example")

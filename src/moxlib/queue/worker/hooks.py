@@ -36,13 +36,13 @@ from moxlib.queue.storage.hooks import HookClaim, HookClaimRequest, HookStorage
 from moxlib.queue.worker.group import finish, task_group
 from moxlib.queue.worker.hook_lanes import MIN_AHEAD, HookLane
 from moxlib.queue.worker.settler import Settler
+from moxlib.queue.worker.telling import TROUBLE_SECONDS
 from moxlib.webhook import Call
 
 __all__ = ["HookWorker", "MakesCalls", "Tenure"]
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
-TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
 CLAIM_BATCH = 500  # webhooks in one claim at most
 MAX_CLAIMED = 2000  # claimed and not settled
 MAX_BYTES = 16 * 1024 * 1024  # of payloads in one claim; with `MAX_CLAIMED`, it bounds what they take of memory

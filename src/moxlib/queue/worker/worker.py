@@ -6,8 +6,7 @@ error of the disk is reported, waited out and tried again; nothing that a single
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
@@ -31,19 +30,15 @@ from moxlib.queue.transport.base import AttachedTransport, ManagedTransport, Ser
 from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import finish, task_group
 from moxlib.queue.worker.hooks import HookWorker, MakesCalls, Tenure
-from moxlib.queue.worker.identity import is_known_dead, own_identity
 from moxlib.queue.worker.lanes import Lane, group_claims
+from moxlib.queue.worker.lease import Lease
 from moxlib.queue.worker.limits import limits_of
 from moxlib.queue.worker.permits import NoPermit, Permits
 from moxlib.queue.worker.settler import Settler
+from moxlib.queue.worker.telling import TROUBLE_SECONDS, Telling
 from moxlib.queue.worker.widening import Widening
-from moxlib.tlsrpt import Result
 
 __all__ = ["Worker"]
-
-log: logging.Logger = logging.getLogger("moxlib.queue")
-
-TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
 
 
 class Worker:
@@ -67,16 +62,14 @@ class Worker:
         self._config = config
         self._settings = config.worker
         self._clock = clock
-        self._observer = observer
+        self._telling = Telling(observer, clock)
+        self._lease = Lease(storage, config, clock, self._telling, lost=self._lease_lost, taken=self._wake_all)
         self._attempts = Attempts(storage, transports, config, clock, random)
         self._notifier = Notifier(storage, config, clock, token)
         self._settler: Settler[Settlement] = Settler(
-            storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._trouble
+            storage, clock, config.worker.settle_gather, settled=self._on_settled, trouble=self._telling.trouble
         )
         self._limits = limits_of(config)
-        self._id = 0
-        self._lease_ends = 0.0
-        self._lease_lock = asyncio.Lock()
         self._lanes: dict[str, Lane] = {}
         self._claimed = 0
         self._full = False  # the last look had no room for another claim
@@ -97,7 +90,12 @@ class Worker:
         self._logged = logged
         self._hooks: HookWorker | None = None
         if config.has_webhooks:
-            tenure = Tenure(id=lambda: self._id, is_still=self._is_still, lost=self._tell_lost, trouble=self._trouble)
+            tenure = Tenure(
+                id=lambda: self._lease.id,
+                is_still=self._lease.is_still,
+                lost=self._tell_lost,
+                trouble=self._telling.trouble,
+            )
             self._hooks = HookWorker(
                 storage.hooks,
                 caller or HookCaller(clock=clock),
@@ -113,7 +111,7 @@ class Worker:
     @property
     def id(self) -> int:
         """The id under which it is registered now; 0 before it runs."""
-        return self._id
+        return self._lease.id
 
     def wake(self) -> None:
         """Something may be due: look now rather than at the next poll."""
@@ -166,20 +164,19 @@ class Worker:
         """
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tell_end)
-            services = Services(policies=self._storage.policies, tls_results=self._on_tls_results)
+            services = Services(policies=self._storage.policies, tls_results=self._telling.tls_results)
             for transport in dict.fromkeys(self._transports.values()):
                 if isinstance(transport, AttachedTransport):
                     transport.attach(services)
                 if isinstance(transport, ManagedTransport):
                     await stack.enter_async_context(transport.running())
-            await self._take_back()
+            await self._lease.take_back()
             try:
-                await self._register()
+                await self._lease.register()
                 self._ready.set()
                 await self._work()
             finally:
-                if self._id:
-                    await self._unregister()
+                await self._lease.unregister()
 
     async def _tell_end(self) -> None:
         self.stop()
@@ -189,7 +186,7 @@ class Worker:
     async def _work(self) -> None:
         async with task_group() as background:
             helpers = [
-                background.create_task(self._keep_lease(), name="moxlib lease"),
+                background.create_task(self._lease.keep(), name="moxlib lease"),
                 background.create_task(self._storage.watch(self._wake_all), name="moxlib watch"),
                 background.create_task(self._purge(), name="moxlib purge"),
                 background.create_task(self._attempts.deadlines.watch(), name="moxlib deadlines"),
@@ -208,13 +205,6 @@ class Worker:
             calling = both.create_task(hooks.run(), name="moxlib webhooks")
             calling.add_done_callback(lambda _: self.stop())  # should it fail, there is no use in going on
             await self._deliver()
-
-    async def _unregister(self) -> None:
-        try:
-            hold = self._config.on_unknown == "hold"
-            await self._storage.unregister_worker(self._id, now=self._clock.now(), hold_interrupted=hold)
-        except StorageError as error:  # then its lease runs out, with the same effect
-            self._trouble("unregistering the worker", error)
 
     async def _deliver(self) -> None:
         """Claim and deliver until stopped or cancelled; ends when all that was claimed is settled."""
@@ -245,7 +235,7 @@ class Worker:
             try:
                 result = await self._claim()
             except StorageError as error:
-                self._trouble("claiming messages", error)
+                self._telling.trouble("claiming messages", error)
                 await self._pause(TROUBLE_SECONDS[min(tries, len(TROUBLE_SECONDS) - 1)])
                 tries += 1
                 continue
@@ -286,7 +276,7 @@ class Worker:
 
     async def _claim_whole(self, request: ClaimRequest) -> ClaimResult:
         """Claim; when cancelled meanwhile, wait for the claim all the same and give back what it brought."""
-        worker = self._id
+        worker = self._lease.id
         claiming = asyncio.ensure_future(self._storage.claim(worker, request))
         try:
             return await asyncio.shield(claiming)
@@ -340,7 +330,7 @@ class Worker:
         try:
             # A transport may have answered a cancellation with what it knew: that is settled, and nothing else begun.
             while not task.cancelling() and not self._stopping.is_set() and (claims := lane.pop()) is not None:
-                if not await self._holds_lease():
+                if not await self._lease.holds():
                     self._forget(claims)
                     continue
                 await self._run_delivery(claims)
@@ -351,9 +341,9 @@ class Worker:
             lane.running -= 1
 
     async def _run_delivery(self, claims: tuple[Claim, ...]) -> None:
-        worker = self._id
+        worker = self._lease.id
         started = self._clock.now()
-        permit = self._permits.of(claims[0].message.destination, still_owned=partial(self._is_still, worker))
+        permit = self._permits.of(claims[0].message.destination, still_owned=partial(self._lease.is_still, worker))
         try:
             settlements = await self._attempts.run(claims, permit)
         except asyncio.CancelledError:
@@ -365,7 +355,7 @@ class Worker:
             finally:
                 self._settler.add(worker, [GiveBack(message=claim.message) for claim in claims])
             return
-        self._tell_attempts(settlements)
+        self._telling.attempts(settlements)
         notices = self._notifier.notices(settlements)
         if not notices:
             self._settler.add(worker, settlements)
@@ -379,16 +369,12 @@ class Worker:
     async def _wait_out(self, error: StorageError | NoPermit) -> None:
         """Report the storage's trouble, if it is that, and wait before what could not begin is tried again."""
         if isinstance(error, StorageError):
-            self._trouble("reading content", error)
+            self._telling.trouble("reading content", error)
         elif isinstance(error.__cause__, StorageError):
-            self._trouble("counting connections", error.__cause__)
+            self._telling.trouble("counting connections", error.__cause__)
         else:
             return
-        await self._clock.sleep(TROUBLE_SECONDS[1])
-
-    async def _is_still(self, worker: int) -> bool:
-        """Say whether what was claimed under that id is still ours."""
-        return await self._holds_lease() and self._id == worker
+        await self._telling.wait_out(1)
 
     def _forget(self, claims: tuple[Claim, ...]) -> None:
         """Drop claims that another worker has taken back."""
@@ -397,7 +383,7 @@ class Worker:
 
     def _give_back(self) -> None:
         for lane in self._lanes.values():
-            self._settler.add(self._id, [GiveBack(message=claim.message) for claim in lane.clear()])
+            self._settler.add(self._lease.id, [GiveBack(message=claim.message) for claim in lane.clear()])
 
     def _on_settled(self, settlements: Sequence[Settlement], lost: frozenset[int]) -> None:
         self._claimed -= len(settlements)
@@ -408,6 +394,9 @@ class Worker:
             self._tell_lost(len(lost))
         if not self._claimed or (self._full and self._claimed <= self._settings.max_claimed // 2):
             self._wake.set()
+
+    def _tell_lost(self, lost: int) -> None:
+        self._telling.lease_lost(self._lease.id, lost)
 
     async def _drain(self) -> None:
         """Give back what has not begun; wait for what has, then cancel it."""
@@ -421,69 +410,15 @@ class Worker:
             for task in self._runners:
                 task.cancel()
 
-    # the lease
-
-    async def _register(self) -> None:
-        began = self._clock.monotonic()
-        lease = self._settings.lease
-        registering = asyncio.ensure_future(
-            self._storage.register_worker(own_identity(), now=self._clock.now(), lease=lease)
-        )
-        try:
-            self._id = await asyncio.shield(registering)
-        except asyncio.CancelledError:
-            await asyncio.wait([registering])  # it happens all the same, and is to be undone
-            if not registering.cancelled() and registering.exception() is None:
-                self._id = registering.result()
-            raise
-        self._lease_ends = began + lease.total_seconds()
-
-    async def _holds_lease(self) -> bool:
-        """Say whether what was claimed is still ours; a worker that was stopped for long must ask."""
-        if self._clock.monotonic() < self._lease_ends:
-            return True
-        worker = self._id
-        async with self._lease_lock:
-            if self._clock.monotonic() >= self._lease_ends:
-                await self._retrying("renewing the lease", self._renew)
-        return self._id == worker
-
-    async def _renew(self) -> None:
-        began = self._clock.monotonic()
-        lease = self._settings.lease
-        if await self._storage.renew(self._id, now=self._clock.now(), lease=lease):
-            self._lease_ends = began + lease.total_seconds()
-            return
-        log.warning("worker %d lost its lease; it starts anew", self._id)
+    def _lease_lost(self) -> None:
         for lane in self._lanes.values():
             self._forget(tuple(lane.clear()))
         if self._hooks is not None:
             self._hooks.lease_lost()
-        await self._register()
-        self._wake_all()
-
-    async def _keep_lease(self) -> None:
-        while True:
-            await self._clock.sleep(self._settings.lease.total_seconds() / 3)
-            async with self._lease_lock:
-                await self._retrying("renewing the lease", self._renew)
-            await self._retrying("taking back from dead workers", self._take_back)
-
-    async def _take_back(self) -> None:
-        workers = await self._storage.workers()
-        now = self._clock.now()
-        dead = [worker.id for worker in workers if worker.id != self._id and is_known_dead(worker.identity)]
-        if not dead and all(worker.lease_until > now for worker in workers):
-            return
-        hold = self._config.on_unknown == "hold"
-        taken = await self._storage.take_back(now=now, dead=dead, hold_interrupted=hold)
-        if taken:
-            log.warning("took back what workers %s had claimed", ", ".join(map(str, taken)))
-            self._wake_all()
 
     async def _purge(self) -> None:
         while True:
-            await self._retrying("purging history", self._purge_once)
+            await self._telling.retrying("purging history", self._purge_once)
             await self._clock.sleep(self._settings.purge_interval.total_seconds())
 
     async def _purge_once(self) -> None:
@@ -491,36 +426,3 @@ class Worker:
         purged = 1
         while purged:
             purged = await self._storage.purge(now=now, events_before=now - self._config.keep_events)
-
-    # trouble
-
-    async def _retrying(self, doing: str, step: Callable[[], Awaitable[None]]) -> None:
-        tries = 0
-        while True:
-            try:
-                return await step()
-            except StorageError as error:
-                self._trouble(doing, error)
-            await self._clock.sleep(TROUBLE_SECONDS[min(tries, len(TROUBLE_SECONDS) - 1)])
-            tries += 1
-
-    def _trouble(self, doing: str, error: Exception) -> None:
-        log.error("%s failed, and will be tried again: %s", doing, error)
-        self._tell(lambda: self._observer.trouble(doing, error))
-
-    def _tell_lost(self, lost: int) -> None:
-        self._tell(lambda: self._observer.lease_lost(self._id, lost))
-
-    def _tell_attempts(self, settlements: Sequence[Settlement]) -> None:
-        for settlement in settlements:
-            if not isinstance(settlement, GiveBack):
-                self._tell(partial(self._observer.attempted, settlement.message, settlement.result))
-
-    def _on_tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
-        self._tell(lambda: self._observer.tls_results(domain, results))
-
-    def _tell(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception:
-            log.exception("the observer raised")
