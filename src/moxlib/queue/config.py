@@ -293,8 +293,10 @@ class QueueConfig:
     def hook_plan(self, account: str, event: EventType) -> HookPlan | None:
         """Return where an event of an account is to be sent; None: nowhere."""
         hook = self.webhook_for(account)
+        if hook is None:
+            return None
         outgoing = outgoing_event(event)
-        if hook is None or outgoing is None or not hook.wants(outgoing):
+        if outgoing is None or not hook.wants(outgoing):
             return None
         retention = self.webhook_retention(account)
         return HookPlan(url=hook.url, keep_latest=hook.keep == "latest", retention=retention)

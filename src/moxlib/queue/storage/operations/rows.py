@@ -46,7 +46,8 @@ __all__ = [
 R = TypeVar("R")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+MICROSECOND = timedelta(microseconds=1)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _POLICY = RequireTLS.POLICY
 _KINDS = {kind.value: kind for kind in ResultKind}
 
@@ -92,7 +93,7 @@ def dump_results(results: tuple[AttemptResult, ...]) -> str:
                 r.attempt,
                 r.kind.value,
                 micros(r.started),
-                r.duration // timedelta(microseconds=1),
+                r.duration // MICROSECOND,
                 r.code,
                 r.enhanced,
                 r.text,
