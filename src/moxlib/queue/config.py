@@ -113,8 +113,11 @@ class WorkerConfig:
     """Messages in one claim."""
     poll_interval: timedelta = timedelta(seconds=1)
     """How soon a message that another process submitted is seen; those of this process are seen at once."""
-    settle_gather: timedelta = timedelta(milliseconds=10)
-    """How long finished attempts wait for others to share a commit, while more are under way."""
+    settle_gather: timedelta = timedelta(milliseconds=20)
+    """How long finished attempts wait for others to share a commit, while more are under way.
+
+    Should the process die meanwhile, they count as interrupted: those messages are sent again.
+    """
     delivery_timeout: timedelta = timedelta(hours=1)
     """What one call of a transport may take. Above what RFC 5321 4.5.3.2 adds up to for a large message.
 
