@@ -88,8 +88,8 @@ class Tx(Protocol):
 
 
 def insert_sql(table: str, columns: Sequence[str]) -> str:
-    """Return the INSERT, up to what follows VALUES."""
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 - the queue's own names
+    """Return the INSERT, up to where its rows come from."""
+    return f"INSERT INTO {table} ({', '.join(columns)})"
 
 
 def in_lists(values: Sequence[Value]) -> Iterator[tuple[str, list[Value]]]:

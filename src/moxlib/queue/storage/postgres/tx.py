@@ -210,7 +210,7 @@ class PostgresTx:
         """Insert rows: a few by a statement each, many by one."""
         if len(rows) < BULK_ROWS:
             marks = ", ".join("?" * len(columns))
-            self.executemany(f"{insert_sql(table, columns)}({marks})", rows)
+            self.executemany(f"{insert_sql(table, columns)} VALUES ({marks})", rows)
             return
         types = self._dialect.types
         params = bulk_params(table, columns, types, rows)

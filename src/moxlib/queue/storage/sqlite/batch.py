@@ -68,15 +68,14 @@ class SQLiteTx:
 
     def insert_given(self, into: str, select: str, given: Given, rows: Sequence[Sequence[Value]]) -> None:
         """Insert into `table (columns)` what a SELECT makes of the rows, which it reads as a table named `given`."""
-        for marks, values in _values(rows):
-            sql = f"INSERT INTO {into} WITH given ({', '.join(given)}) AS (VALUES {marks}) {select}"
+        for made, values in _values(rows):
+            sql = f"INSERT INTO {into} WITH given ({', '.join(given)}) AS ({made}) {select}"
             self._write(partial(self._connection.execute, sql, values))
 
     def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> None:
         """Insert rows, many with one statement: SQLite, and the interpreter's lock, are then entered once for them."""
-        sql = insert_sql(table, columns)
-        for marks, values in _values(rows):
-            self._write(partial(self._connection.execute, f"{sql}{marks}", values))
+        for made, values in _values(rows):
+            self._write(partial(self._connection.execute, f"{insert_sql(table, columns)} {made}", values))
 
     def query_together(self, *statements: Statement) -> list[list[Row]]:
         """Run several statements; return the rows of each."""
@@ -117,17 +116,19 @@ class SQLiteTx:
 
 
 def _values(rows: Sequence[Sequence[Value]]) -> Iterator[tuple[str, list[Value]]]:
-    """Cut rows into pieces for VALUES: the placeholders `(?, ?), (?, ?)`, and the values.
+    """Cut rows into pieces, each as a SELECT and its parameters.
 
-    Each piece is a power of two: so a statement has few texts, each prepared once.
+    A piece is filled up to a power of two with rows that LIMIT leaves out: so a statement has few texts, each prepared
+    once.
     """
-    start = 0
-    while left := len(rows) - start:
-        size = min(MAX_VALUES, 1 << (left.bit_length() - 1))
-        piece = rows[start : start + size]
-        marks = f"({', '.join('?' * len(piece[0]))})"
-        yield ", ".join([marks] * size), list(chain.from_iterable(piece))
-        start += size
+    for start in range(0, len(rows), MAX_VALUES):
+        piece = rows[start : start + MAX_VALUES]
+        width = len(piece[0])
+        size = 1 << (len(piece) - 1).bit_length()
+        marks = ", ".join([f"({', '.join('?' * width)})"] * size)
+        padding: list[Value] = [None] * (width * (size - len(piece)))
+        select = f"SELECT * FROM (VALUES {marks}) LIMIT ?"  # noqa: S608 - placeholders alone
+        yield select, [*chain.from_iterable(piece), *padding, len(piece)]
 
 
 Operation = Callable[[SQLiteTx, list[Any]], Sequence[Any]]
