@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from tests.unit.queue.hook_desk import hook_config
 
 from moxlib.dsn import DSN, MTA, Action, RecipientStatus, Returned, TypedAddress, compose
 from moxlib.errors import InputError
@@ -32,6 +33,7 @@ from moxlib.queue.storage.base import MAX_FEEDBACK
 from moxlib.queue.suppression import Cause, Origin
 from moxlib.queue.unsubscribe import ExpiredToken, ForgedToken, Unsubscribe, UnsubscribeTokens
 from moxlib.smtp import EnhancedCode
+from moxlib.webhook import Incoming, decode
 
 if TYPE_CHECKING:
     from tests.unit.queue.conftest import Depot
@@ -451,6 +453,21 @@ async def test_mail_that_is_no_feedback_is_the_hosts(depot: "Depot") -> None:
         assert await queue.incoming(VACATION, to(mail_from="x@one.example")) == NotFeedback(automated=True)
         assert await queue.incoming(b"", to("x@[127.0.0.1]")) == NotFeedback(automated=True)
         assert await told(queue) == []
+
+
+async def test_webhooks_tell_of_addresses_that_no_server_takes(depot: "Depot") -> None:
+    """A domain that ends in a number can stand in a header, but nothing can be sent to it."""
+    mail = "From: ü@host.123\r\nTo: møx@xn--mnchen-3ya.example, x@xn--mnchen-3ya.example\r\n\r\nhi\r\n".encode()
+    async with depot.queue(incoming_webhook=hook_config()) as queue:
+        assert await queue.incoming(mail, to()) == NotFeedback(automated=True, webhooks=1)
+        [hook] = (await queue.list_webhooks()).items
+        payload = decode(hook.payload)
+        assert isinstance(payload, Incoming)
+        assert [each.address for each in (*payload.from_, *payload.to)] == [
+            "ü@host.123",
+            "møx@münchen.example",
+            "x@xn--mnchen-3ya.example",
+        ]
 
 
 async def test_a_message_may_lie_in_a_file_or_be_read_already(depot: "Depot") -> None:

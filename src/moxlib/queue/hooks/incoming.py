@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from moxlib.dns import parse_domain
+from moxlib.dns import InvalidDomain, parse_domain
 from moxlib.message import HeaderAddress, Part, readable, structure
 from moxlib.message import Structure as MessageStructure
 from moxlib.queue.feedback import IncomingEnvelope, is_automated
@@ -71,8 +71,10 @@ def _shown(address: HeaderAddress) -> str:
     """Return an address, all of it in Unicode where its localpart is not ASCII (RFC 6531 3.7.1)."""
     if address.user.isascii():
         return address.address
-    domain = parse_domain(address.host)
-    return f"{address.user}@{domain.unicode or domain.ascii}"
+    try:
+        return f"{address.user}@{parse_domain(address.host).name}"
+    except InvalidDomain:  # headers may have one with a numeric top-level label, to which nothing can be sent
+        return address.address
 
 
 def shown_structure(read: MessageStructure) -> Structure:
