@@ -11,11 +11,11 @@ from moxlib.errors import InputError
 from moxlib.testing.clock import START
 from moxlib.webapi.accounts import WrongCredentials
 from moxlib.webapi.configured_accounts import ConfiguredAccounts
-from moxlib.webapi.contents import contents_of
 from moxlib.webapi.flags import InvalidFlag, parse_flags
 from moxlib.webapi.login_limit import networks_of
 from moxlib.webapi.mailbox import InvalidMailboxName, OpenMessage, PartNotFound, StoredMessage, check_mailbox_name
 from moxlib.webapi.password_hash import InvalidPasswordHash, PasswordHash, Scrypt, hash_password
+from moxlib.webapi.reading import message_of
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=5),
@@ -77,6 +77,7 @@ PIECES = st.sampled_from(
     [
         b"From: a@b.example\r\n",
         b"To: \xff <\xc3\xbc@x>\r\n",
+        b"Cc: \xc3\xbc@x.1\r\n",
         b"References: <a\r\n",
         b"\r\n",
         b"--b\r\n",
@@ -93,7 +94,7 @@ PIECES = st.sampled_from(
 def test_any_message_is_read(mail: bytes, path: list[int]) -> None:
     message = StoredMessage(id=1, account="", mailbox="", flags=(), received=START, size=len(mail))
     opened = OpenMessage(message, mail)
-    contents_of(opened.root)
+    message_of(opened)
 
     async def read() -> bytes:
         assert b"".join([chunk async for chunk in opened.raw()]) == mail

@@ -18,7 +18,6 @@ from moxlib.queue import MessageTooLarge, Queue, SchemaTooNew
 from moxlib.queue.errors import ContentDamaged
 from moxlib.queue.storage.content import ContentWriter
 from moxlib.testing.clock import START, FakeClock
-from moxlib.webapi.contents import MessageContents, read_contents
 from moxlib.webapi.flags import InvalidFlag
 from moxlib.webapi.mailbox import (
     STANDARD_MAILBOXES,
@@ -33,7 +32,9 @@ from moxlib.webapi.mailbox import (
     PartNotFound,
     check_mailbox_name,
 )
+from moxlib.webapi.reading import message_of
 from moxlib.webapi.sqlite_mailbox import SQLiteMailbox
+from moxlib.webapi.types import Message, MessageGetResult
 from moxlib.webhook import NameAddress
 
 ORIGIN = MessageOrigin(
@@ -60,6 +61,10 @@ async def raw(opened: OpenMessage) -> bytes:
 
 async def body(opened: OpenMessage, part: Part) -> bytes:
     return b"".join([chunk async for chunk in opened.body(part)])
+
+
+async def read(opened: OpenMessage) -> MessageGetResult:
+    return await opened.read(lambda: message_of(opened))
 
 
 @Either
@@ -104,8 +109,8 @@ async def test_parts_are_found_by_their_path(mailbox: SQLiteMailbox, mail: bytes
 async def test_an_embedded_message_is_a_part_as_the_structure_says(mailbox: SQLiteMailbox) -> None:
     added = await mailbox.add("mjl", b"Content-Type: message/rfc822\r\n\r\n" + MAIL)
     async with await mailbox.open("mjl", added.id) as opened:
-        contents = await read_contents(opened)
-        assert [part.content_type for part in contents.structure.parts] == ["multipart/mixed"]
+        told = await read(opened)
+        assert [part.content_type for part in told.structure.parts] == ["multipart/mixed"]
         assert await body(opened, await opened.part([0, 1])) == b"%PDF-"
 
 
@@ -113,7 +118,8 @@ async def test_an_embedded_message_is_a_part_as_the_structure_says(mailbox: SQLi
 async def test_the_contents_are_what_mox_tells(mailbox: SQLiteMailbox, mail: bytes) -> None:
     added = await mailbox.add("mjl", mail)
     async with await mailbox.open("mjl", added.id) as opened:
-        contents = await read_contents(opened)
+        told = await read(opened)
+    contents = told.message
     assert contents.from_ == (NameAddress(name="møx", address="mjl@nodkim.example"),)
     assert contents.to == (NameAddress(name="móx", address="rcpt+to@remote.example"),)
     assert contents.cc == (NameAddress(address="cc@remote.example"),)
@@ -126,7 +132,7 @@ async def test_the_contents_are_what_mox_tells(mailbox: SQLiteMailbox, mail: byt
     assert contents.subject == "¡hello <world>!"
     assert contents.text.startswith("hi ☺\n")
     assert contents.html == '<html><img src="cid:x" /></html>\n'
-    top = contents.structure
+    top = told.structure
     assert (top.content_type, top.content_type_params, top.decoded_size) == (
         "multipart/mixed",
         {"boundary": "MIXED"},
@@ -145,21 +151,27 @@ async def test_the_contents_are_what_mox_tells(mailbox: SQLiteMailbox, mail: byt
     assert (pdf.content_type, pdf.filename, pdf.decoded_size) == ("application/pdf", "a.pdf", 5)
 
 
-async def contents(mailbox: SQLiteMailbox, mail: bytes) -> MessageContents:
+async def contents(mailbox: SQLiteMailbox, mail: bytes) -> Message:
     added = await mailbox.add("mjl", mail)
     async with await mailbox.open("mjl", added.id) as opened:
-        return await read_contents(opened)
+        return (await read(opened)).message
 
 
 async def test_what_a_message_answers_is_a_reference(mailbox: SQLiteMailbox) -> None:
-    read = await contents(mailbox, b"In-Reply-To: <a@b>\r\nReferences: <c@d> <e@f>\r\n\r\n")
-    assert read.references == ("<a@b>", "<c@d>", "<e@f>")
+    message = await contents(mailbox, b"In-Reply-To: <a@b>\r\nReferences: <c@d> <e@f>\r\n\r\n")
+    assert message.references == ("<a@b>", "<c@d>", "<e@f>")
     assert (await contents(mailbox, b"In-Reply-To: <a@b>\r\n\r\n")).references == ("<a@b>",)
 
 
-async def test_domains_are_shown_in_unicode(mailbox: SQLiteMailbox) -> None:
-    read = await contents(mailbox, b"From: x@xn--mnchen-3ya.example\r\nTo: a@host.123\r\n\r\n")
-    assert [each.address for each in (*read.from_, *read.to)] == ["x@münchen.example", "a@host.123"]
+async def test_domains_are_in_unicode_where_the_localpart_is_as_in_webhooks(mailbox: SQLiteMailbox) -> None:
+    mail = "From: møx@xn--mnchen-3ya.example\r\nTo: x@münchen.example, a@host.123, ü@host.123\r\n\r\n"
+    message = await contents(mailbox, mail.encode())
+    assert [each.address for each in (*message.from_, *message.to)] == [
+        "møx@münchen.example",
+        "x@xn--mnchen-3ya.example",
+        "a@host.123",
+        "ü@host.123",
+    ]
 
 
 @pytest.mark.parametrize("mail", [b"", b"\r\n", b"nothing that a message has", b"\0\xff" * 50_000])
@@ -167,7 +179,7 @@ async def test_what_is_no_message_is_kept_and_read_all_the_same(mailbox: SQLiteM
     added = await mailbox.add("mjl", mail)
     async with await mailbox.open("mjl", added.id) as opened:
         assert await raw(opened) == mail
-        assert (await read_contents(opened)).from_ == ()
+        assert (await read(opened)).message.from_ == ()
 
 
 # Flags
