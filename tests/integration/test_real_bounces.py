@@ -135,9 +135,9 @@ async def test_a_bounce_is_matched_by_each_of_its_identifiers(kind: type[MailSer
             # That of OpenSMTPD is in a multipart/mixed, and so no DSN to the letter.
             reporter, source = ("", FeedbackSource.BOUNCE) if kind is OpenSMTPD else (HOSTNAME, FeedbackSource.DSN)
             assert (told.reporter, told.source, told.recipient) == (reporter, source, receipt.recipient)
-        # Postfix returns the envelope identifier. Exim returns it in xtext, as it came; OpenSMTPD not at all. Then the
-        # returned header tells.
-        assert sorted(w.incoming.by) == sorted(["fromid", "envid" if kind is Postfix else "message-id"])
+        # Postfix returns the envelope identifier; Exim too, in xtext, as it came; OpenSMTPD does not. Then the returned
+        # header tells.
+        assert sorted(w.incoming.by) == sorted(["fromid", "message-id" if kind is OpenSMTPD else "envid"])
         suppression = await w.queue.suppression("gone2@hop.example", account="plain")
         assert suppression is not None
         assert suppression.evidence is not None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ class IncomingMethods:
         report = self._report(part, envelope) if in_memory else await asyncio.to_thread(self._report, part, envelope)
         if report.fromids or report.envid or report.message_id:
             recorded = await self._storage.record_feedback(
-                report,
+                await self._with_known_envid(report),
                 account=account,
                 policy_for=self._config.suppression_for,
                 plan_for=self._config.hook_plan,
@@ -103,6 +103,16 @@ class IncomingMethods:
             await self._storage.hooks.insert(hooks)
             self._logged()
         return NotFeedback(automated=is_automated(part, envelope.mail_from), webhooks=len(hooks))
+
+    async def _with_known_envid(self, report: ReceivedFeedback) -> ReceivedFeedback:
+        """Return a report with what its envelope identifier stands for in xtext, if it matches nothing as it stands.
+
+        Not in the transaction that records it: no message gets the identifier of a report that is there already.
+        """
+        if not report.decoded_envid:
+            return report
+        found = await self._storage.match_feedback(fromids=report.fromids, envid=report.envid)
+        return report if found.by else replace(report, envid=report.decoded_envid)
 
     def _report(self, part: Part, envelope: IncomingEnvelope) -> ReceivedFeedback:
         return read_report(part, addresses=envelope.addresses(), fromids=self._fromids, classifier=self._classifier)

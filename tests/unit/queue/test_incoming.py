@@ -193,6 +193,34 @@ async def test_each_recipient_of_a_dsn_counts_on_its_own(depot: "Depot", by: str
         assert await queue.suppression("somebody@else.example") is None
 
 
+@pytest.mark.parametrize(
+    ("said", "by"),
+    [
+        ("order+2B17", "envid"),  # Exim returns it as it came, in xtext (RFC 3461 4)
+        ("order+2b17", "message-id"),  # which has no lower-case digits
+        ("order+17", "envid"),
+        ("order+2B17+00", "message-id"),
+        ("order+2B17+FF", "message-id"),
+        ("order+2B2B17", "message-id"),
+    ],
+)
+async def test_an_envelope_identifier_is_also_known_in_xtext(depot: "Depot", said: str, by: str) -> None:
+    async with depot.queue() as queue:
+        [receipt] = await depot.submit(queue, dsn=DSNRequest(envid="order+17"))
+        found = await recorded(queue, dsn(status("a@one.example"), envid=said, returned="<1@here.example>"), to())
+        assert (found.by, [r.message for r in found.recorded]) == (by, [receipt.id])
+
+
+async def test_an_envelope_identifier_is_taken_as_it_stands_first(depot: "Depot") -> None:
+    """One that looks like xtext is none if a message has it; then what it stands for is another's."""
+    async with depot.queue() as queue:
+        for envid in ("order+17", "order+2B17"):
+            await depot.submit(queue, dsn=DSNRequest(envid=envid))
+        for said, at in (("order+17", 0), ("order+2B17", 1), ("order+2B2B17", 1)):
+            found = await recorded(queue, dsn(status("a@one.example"), envid=said), to())
+            assert [(found.by, r.message) for r in found.recorded] == [("envid", at + 1)]
+
+
 async def test_a_bounce_of_where_it_was_forwarded_suppresses_nobody(depot: "Depot") -> None:
     async with depot.queue(fromids=FROMIDS) as queue:
         [receipt] = await depot.submit(queue, login=LOGIN)

@@ -24,7 +24,15 @@ from moxlib.errors import LimitExceeded
 from moxlib.message import Part
 from moxlib.queue.reply_class import Classifier, ReplyClass
 from moxlib.queue.types import EventType, FeedbackSource
-from moxlib.smtp import Address, EnhancedCode, InvalidAddress, parse_address, parse_path
+from moxlib.smtp import (
+    Address,
+    EnhancedCode,
+    InvalidAddress,
+    InvalidXtext,
+    decode_xtext,
+    parse_address,
+    parse_path,
+)
 
 __all__ = ["ReceivedFeedback", "ReportedStatus", "address_key", "read_report"]
 
@@ -77,6 +85,16 @@ class ReceivedFeedback:
     """The server that wrote it."""
     statuses: tuple[ReportedStatus, ...]
     """At least one."""
+
+    @property
+    def decoded_envid(self) -> str:
+        """What `envid` stands for if it is xtext (RFC 3461 4), in which Exim returns it; "" if only for itself."""
+        try:
+            decoded = decode_xtext(self.envid)
+        except InvalidXtext:
+            return ""
+        # An envelope identifier is printable, and a database does not take every control.
+        return decoded if decoded != self.envid and decoded.isprintable() else ""
 
 
 def address_key(address: str) -> str:
