@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -178,6 +179,7 @@ def _rule(entry: Any, number: int) -> Rule:
     return Rule(name=name, reply_class=ReplyClass(entry["class"]), **lists)
 
 
+@cache
 def default_rules() -> tuple[Rule, ...]:
     """Read the rules that ship, in the order in which they are tried."""
     return read_rules(files("moxlib.queue.reply_class").joinpath("rules.toml").read_text(encoding="utf-8"))
