@@ -6,7 +6,7 @@ import pytest
 from tests.crash.audit import Said, audit
 from tests.crash.programs.deliverer import RefusingPeer
 from tests.crash.programs.mail import SENDER, Log
-from tests.crash.programs.steps import place
+from tests.crash.programs.steps import lines_of, place
 from tests.crash.stage import Line, Stage
 from tests.crash.test_crash_steps import check_order
 
@@ -39,7 +39,7 @@ async def test_a_kill_between_any_two_steps_tells_each_sender_once(any_stage: St
     check_order([line["step"] for line in child.lines if line["run"] == runs - 1 and "step" in line], STEPS)
     for run in range(runs):
         stage = Stage.of(place(any_stage.settings, run))
-        await check_run(stage, [line for line in child.lines if line["run"] == run])
+        await check_run(stage, lines_of(child.lines, run))
 
 
 async def check_run(stage: Stage, lines: list[Line]) -> None:

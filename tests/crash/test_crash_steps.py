@@ -3,7 +3,7 @@
 import pytest
 from tests.crash.audit import Said, audit, check_history
 from tests.crash.programs.deliverer import Peer
-from tests.crash.programs.steps import place
+from tests.crash.programs.steps import lines_of, place
 from tests.crash.stage import Child, Line, Stage
 
 from moxlib.testing import run_until_idle
@@ -89,7 +89,7 @@ async def check_runs(stage: Stage, child: Child, expected: tuple[str, ...]) -> N
     runs = child.lines[-1]["run"] + 1
     check_order([line["step"] for line in child.lines if line["run"] == runs - 1 and "step" in line], expected)
     for run in range(runs):
-        await check_run(Stage.of(place(stage.settings, run)), [line for line in child.lines if line["run"] == run])
+        await check_run(Stage.of(place(stage.settings, run)), lines_of(child.lines, run))
 
 
 async def check_run(stage: Stage, lines: list[Line]) -> None:

@@ -2,16 +2,19 @@
 
 A step is what changes the disk or the database, and what is seen from outside: a file synced, linked or removed, a
 statement that writes, a commit, the peer asked, the receipt given.
+
+Each run is a fork with a copy of the same queue. Before the first, all is loaded that takes time to load.
 """
 
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -22,11 +25,12 @@ from tests.crash.programs.deliverer import Peer, RefusingPeer
 from tests.crash.programs.mail import LARGE, SENDER, Settings, be_quiet, make_mail, say
 from tests.crash.programs.receiver import LogCaller
 
-from moxlib.queue import Deferred, Delivery, MessageFilter, Outcome, Queue
+from moxlib.queue import Classifier, Deferred, Delivery, MessageFilter, Outcome, Queue
 
 MAX_RUNS = 400  # several times the steps there are: a guard against a scenario that never gets through
 WRITING = ("BEGIN IMMEDIATE", "COMMIT", "INSERT", "UPDATE", "DELETE")  # on PostgreSQL, BEGIN does nothing yet
 QUALIFIED = re.compile(r'"\w+"\.')
+ALL = -1  # instead of the number of a run, in lines that hold for all of them
 
 
 class Steps:
@@ -36,27 +40,40 @@ class Steps:
         self._run = run
         self._left = run
         self._lock = threading.Lock()
+        self._after_statement = False
         self.on = False
 
-    def reached(self, step: str) -> None:
+    def reached(self, step: str, *, statement: bool = False) -> None:
+        """Come to a step, and no further if it is this run's.
+
+        That before a statement is also that after the one which is the last step made: there is one kill for both, as
+        between them nothing has changed, neither in the file nor outside.
+        """
         if not self.on:
             return
         with self._lock:
             say(run=self._run, step=step)
+            after = step.startswith("after")
+            same = self._after_statement and statement and not after
+            self._after_statement = statement and after
+            if same:
+                return
             if self._left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             self._left -= 1
 
-    def around(self, function: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+    def around(
+        self, function: Callable[..., Any], name: Callable[..., str], *, statement: bool = False
+    ) -> Callable[..., Any]:
         """Return the function with a step before and one after each call; none where the name is empty."""
 
         def counted(*args: Any, **options: Any) -> Any:
             step = name(*args)
             if step:
-                self.reached(f"before {step}")
+                self.reached(f"before {step}", statement=statement)
             result = function(*args, **options)
             if step:
-                self.reached(f"after {step}")
+                self.reached(f"after {step}", statement=statement)
             return result
 
         return counted
@@ -86,11 +103,11 @@ class Steps:
             """A connection whose writing statements are steps."""
 
             def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-                done: sqlite3.Cursor = steps.around(super().execute, _statement)(sql, parameters)
+                done: sqlite3.Cursor = steps.around(super().execute, _statement, statement=True)(sql, parameters)
                 return done
 
             def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
-                done: sqlite3.Cursor = steps.around(super().executemany, _statement)(sql, parameters)
+                done: sqlite3.Cursor = steps.around(super().executemany, _statement, statement=True)(sql, parameters)
                 return done
 
         def connect(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -142,6 +159,19 @@ async def submit(queue: Queue, settings: Settings, run: int, name: str, size: in
     say(run=run, accepted=mail.key, ids=[receipt.id for receipt in receipts])
 
 
+async def fill(queue: Queue, settings: Settings, run: int) -> None:
+    """Submit what is in the queue before the first step."""
+    await submit(queue, settings, run, "before", 100)
+    if settings.name in ("deliver", "refused"):
+        await submit(queue, settings, run, "large", 2 * LARGE)
+
+
+async def make_filled(settings: Settings) -> None:
+    """Make the queue that all runs begin with."""
+    async with settings.open(transports={}) as queue:
+        await fill(queue, settings, ALL)
+
+
 async def scenario(settings: Settings, run: int) -> None:
     steps = Steps(run)
     steps.watch()
@@ -149,22 +179,20 @@ async def scenario(settings: Settings, run: int) -> None:
     refuses = settings.name == "refused"
     peer = RefusingPeer(settings, steps.reached) if refuses else Watched(settings, steps)
     async with settings.open(transports={"peer": peer}, webhook_caller=caller) as queue:
-        await submit(queue, settings, run, "before", 100)
+        if settings.on_postgres:
+            await fill(queue, settings, run)
+        steps.on = True
         if settings.name == "webhooks":
-            steps.on = True
             async with queue.worker() as worker:
                 await worker.wait_idle()
                 while await queue.count_messages():
                     await queue.retry_now(MessageFilter())
                     await worker.wait_idle()
         elif settings.name in ("deliver", "refused"):
-            await submit(queue, settings, run, "large", 2 * LARGE)
-            steps.on = True
             async with queue.worker() as worker:
                 while await queue.count_messages():
                     await worker.wait_idle()
         else:
-            steps.on = True
             await submit(queue, settings, run, settings.name, 2 * LARGE if settings.name == "large" else 1000)
             steps.reached("after the receipt")
         steps.on = False
@@ -179,15 +207,35 @@ def place(settings: Settings, run: int) -> Settings:
     return replace(settings, database=str(directory / "mail.db"), log=log)
 
 
+def lines_of(lines: Iterable[dict[str, Any]], run: int) -> list[dict[str, Any]]:
+    """Return the lines that were told by a run, or hold for all of them."""
+    return [line for line in lines if line["run"] in (run, ALL)]
+
+
+def forked(work: Coroutine[Any, Any, None]) -> int:
+    """Do something in a process of its own, and return how that ended."""
+    child = os.fork()
+    if child == 0:
+        asyncio.run(work)
+        os._exit(0)
+    work.close()
+    _, status = os.waitpid(child, 0)
+    return status
+
+
 def main(settings: Settings) -> None:
+    Classifier.default()
+    filled = place(settings, ALL)
+    if not settings.on_postgres:  # there, a schema is filled as quickly as a database is copied
+        Path(filled.log).parent.mkdir()
+        assert forked(make_filled(filled)) == 0
     for run in range(MAX_RUNS):
         here = replace(place(settings, run), defer=settings.webhooks and settings.defer)
-        Path(here.log).parent.mkdir()
-        child = os.fork()
-        if child == 0:
-            asyncio.run(scenario(here, run))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
+        if settings.on_postgres:
+            Path(here.log).parent.mkdir()
+        else:
+            shutil.copytree(Path(filled.log).parent, Path(here.log).parent)
+        status = forked(scenario(here, run))
         if status == 0:
             return
         assert os.WIFSIGNALED(status), f"run {run} ended with {os.waitstatus_to_exitcode(status)}"
