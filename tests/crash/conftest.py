@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.crash.nursery import Nursery
 from tests.crash.stage import Stage
 
 if TYPE_CHECKING:
@@ -23,15 +24,26 @@ def closing(stage: Stage) -> Iterator[Stage]:
         stage.close()
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Generator[Stage]:
-    with closing(Stage(tmp_path)) as made:
+@pytest.fixture(scope="session")
+def nursery() -> Generator[Nursery]:
+    with Nursery() as made:
         yield made
 
 
 @pytest.fixture
-def postgres_stage(postgres_server: PostgresServer, postgres_url: str, tmp_path: Path) -> Generator[Stage]:
-    with postgres_server.database() as url, closing(Stage(tmp_path, url=url, schema="mail")) as made:
+def stage(tmp_path: Path, nursery: Nursery) -> Generator[Stage]:
+    with closing(Stage(tmp_path, nursery=nursery)) as made:
+        yield made
+
+
+@pytest.fixture
+def postgres_stage(
+    postgres_server: PostgresServer, postgres_url: str, tmp_path: Path, nursery: Nursery
+) -> Generator[Stage]:
+    with (
+        postgres_server.database() as url,
+        closing(Stage(tmp_path, url=url, schema="mail", nursery=nursery)) as made,
+    ):
         yield made
 
 

@@ -1,5 +1,6 @@
 """`Stage`: a directory with a queue in it, and the processes at work on it."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.crash.nursery import ROOT, Fork, Nursery
 from tests.crash.programs.mail import Log, Settings
 
 from moxlib.queue import Queue
 
-ROOT = Path(__file__).resolve().parents[2]
 MESSAGES = int(os.environ.get("MOXLIB_CRASH_MESSAGES", "2000"))
 LONG = 120.0 + MESSAGES / 50  # seconds: whoever waits so long waits for something that will not come
 
@@ -24,22 +25,32 @@ Line = dict[str, Any]
 
 
 class Child:
-    """A program of `tests/crash/programs`, and the lines it has told so far."""
+    """A program of `tests/crash/programs`, and the lines it has told so far.
 
-    def __init__(self, program: str, settings: Settings) -> None:
+    Args:
+        program: its name.
+        settings: what it is told.
+        nursery: where it comes from, if it is one of those that can; else it is started anew.
+    """
+
+    def __init__(self, program: str, settings: Settings, nursery: Nursery | None = None) -> None:
         self.program = program
         self.application = settings.application
         self.lines: list[Line] = []
         self._told = threading.Condition()
         self._over = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `reap`
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", f"tests.crash.programs.{program}", settings.dump()],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-        )
+        self.process: Fork | subprocess.Popen[bytes]
+        if nursery is not None and program in nursery.programs:
+            self.process = Fork(nursery, program, dataclasses.asdict(settings), self._errors.fileno())
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", f"tests.crash.programs.{program}", settings.dump()],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+            )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -119,12 +130,14 @@ class Stage:
         directory: for the log, and for the queue's file.
         url: of a PostgreSQL database, in which the queue lies instead.
         schema: where in that database.
+        nursery: of the processes.
     """
 
-    def __init__(self, directory: Path, *, url: str = "", schema: str = "") -> None:
+    def __init__(self, directory: Path, *, url: str = "", schema: str = "", nursery: Nursery | None = None) -> None:
         database = url or str(directory / "mail.db")
         self.settings = Settings(database=database, schema=schema, application="test", log=str(directory / "peer.log"))
         self.children: list[Child] = []
+        self._nursery = nursery
 
     @classmethod
     def of(cls, settings: Settings) -> "Stage":
@@ -154,7 +167,7 @@ class Stage:
 
     def start(self, program: str, **changes: Any) -> Child:
         settings = replace(self.settings, application=f"child{len(self.children)}", **changes)
-        child = Child(program, settings)
+        child = Child(program, settings, self._nursery)
         self.children.append(child)
         return child
 

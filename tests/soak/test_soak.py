@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from tests.crash.audit import ORPHANS, SchemaTables, audit, tables
-from tests.crash.stage import ROOT, Stage
+from tests.crash.nursery import ROOT
+from tests.crash.stage import Stage
 from tests.soak.load import CONFIG, INLINE, MESSAGES, SEED, Moody, work
 
 from moxlib.queue import EventType, MessageFilter, Queue, RequireTLS, Sort

@@ -185,13 +185,15 @@ def say(**fields: Any) -> None:
 
 
 class Log:
-    """A file that several processes append lines to."""
+    """A file that several processes append lines to. It is opened for each: there may be hundreds in a test."""
 
     def __init__(self, path: str | Path) -> None:
-        self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        self._path = path
 
     def write(self, **fields: Any) -> None:
-        os.write(self._file, json.dumps(fields).encode() + b"\n")
+        file = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        os.write(file, json.dumps(fields).encode() + b"\n")
+        os.close(file)
 
     @staticmethod
     def read(path: str | Path) -> list[dict[str, Any]]:
