@@ -510,7 +510,11 @@ class Ending:
             return True
 
     def _end(self, pid: int) -> None:
-        self._server.execute("SELECT pg_terminate_backend(%s, 5000)", pid)
+        with psycopg.connect(self._server.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            # It could wait by itself, but looks only every tenth of a second.
+            while connection.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone():
+                pass
 
 
 class Counting:
