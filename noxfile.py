@@ -82,7 +82,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation with every warning an error, and run the code in it, in README and in examples/."""
     install(session, "docs", "test", extra="all")
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "-E", "-b", "html", "docs", "docs/_build/html")
-    session.run("pytest", "tests/docs", *session.posargs)
+    session.run("pytest", "-n", "2", "tests/docs", *session.posargs)
 
 
 @nox.session(requires=["build"])
