@@ -49,20 +49,25 @@ class Settler(Generic[S]):
         self._trouble = trouble
         self._waiting: dict[int, list[S]] = {}
         self._count = 0
+        self._under_way = 0
+        """Settlements that are being committed."""
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._closing = False
         self._deadline = math.inf
         self.expected = 0
-        """How many settlements are still to come; with none left, a batch does not wait."""
+        """How many are not settled yet; with none left to come, a batch does not wait."""
 
     def add(self, worker: int, settlements: Sequence[S]) -> None:
         """Take settlements of what was claimed under the id `worker`; they are committed soon."""
         self._waiting.setdefault(worker, []).extend(settlements)
         self._count += len(settlements)
         self._arrived.set()
-        if self._count >= FULL or self.expected <= self._count:
+        if self._is_full():
             self._full.set()
+
+    def _is_full(self) -> bool:
+        return self._count >= FULL or self.expected - self._under_way <= self._count
 
     def close(self, patience: timedelta) -> None:
         """Let `run` end once all is settled, or with its error if the disk refuses for so long from now."""
@@ -82,10 +87,11 @@ class Settler(Generic[S]):
             self._arrived.clear()
             if not self._waiting and self._closing:
                 return
-            if self._gather and not self._full.is_set():
+            if self._gather and not self._full.is_set() and not self._is_full():
                 await self._wait_for_more()
             self._full.clear()
             batches, self._waiting, self._count = self._waiting, {}, 0
+            self._under_way = sum(len(batch) for batch in batches.values())
             for worker, batch in batches.items():
                 await self._commit(worker, batch)
             if self._waiting or self._closing:
@@ -112,5 +118,6 @@ class Settler(Generic[S]):
                 await self._clock.sleep(RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)])
                 tries += 1
             else:
+                self._under_way -= len(batch)
                 self._settled(batch, lost)
                 return
