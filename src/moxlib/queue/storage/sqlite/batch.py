@@ -116,7 +116,7 @@ class SQLiteTx:
 
 
 def _values(rows: Sequence[Sequence[Value]]) -> Iterator[tuple[str, list[Value]]]:
-    """Cut rows into pieces, each as a SELECT and its parameters.
+    """Cut rows into pieces, each as VALUES, or as a SELECT from them, and its parameters.
 
     A piece is filled up to a power of two with rows that LIMIT leaves out: so a statement has few texts, each prepared
     once.
@@ -125,10 +125,14 @@ def _values(rows: Sequence[Sequence[Value]]) -> Iterator[tuple[str, list[Value]]
         piece = rows[start : start + MAX_VALUES]
         width = len(piece[0])
         size = 1 << (len(piece) - 1).bit_length()
-        marks = ", ".join([f"({', '.join('?' * width)})"] * size)
-        padding: list[Value] = [None] * (width * (size - len(piece)))
-        select = f"SELECT * FROM (VALUES {marks}) LIMIT ?"  # noqa: S608 - placeholders alone
-        yield select, [*chain.from_iterable(piece), *padding, len(piece)]
+        row = f"({', '.join('?' * width)})"
+        made = f"VALUES {', '.join([row] * size)}"
+        values = list(chain.from_iterable(piece))
+        if len(piece) < size:
+            made = f"SELECT * FROM ({made}) LIMIT ?"  # noqa: S608 - placeholders alone
+            values += [None] * (width * (size - len(piece)))
+            values.append(len(piece))
+        yield made, values
 
 
 Operation = Callable[[SQLiteTx, list[Any]], Sequence[Any]]
