@@ -363,13 +363,13 @@ async def test_a_batch_is_one_commit(
     limits = {} if limited else {"max_messages_per_day": None, "max_first_time_recipients_per_day": None}
     async with make(queue=tmp_path / "q.db", transactions=transactions, mailbox=None, **limits) as here:
         commits: list[int] = []
-        run = Batch.run
+        commit = Batch.commit
 
-        def counted(batch: Batch, jobs: Any) -> None:
+        def counted(batch: Batch, jobs: Any, tx: Any) -> None:
             commits.append(len(jobs))
-            run(batch, jobs)
+            commit(batch, jobs, tx)
 
-        monkeypatch.setattr(Batch, "run", counted)
+        monkeypatch.setattr(Batch, "commit", counted)
         bad = SendRequest(to=(A,), text="x", subject="\r\n")
         monkeypatch.setattr("moxlib.webapi.sending.IN_LOOP", 100)
         large = SendRequest(to=(A,), text="x" * 101)  # composed in a thread

@@ -16,6 +16,7 @@ from moxlib.errors import InputError, StorageError
 from moxlib.queue import MessageFilter, Queue, SchemaTooNew, StorageReadOnly, StorageUnavailable
 from moxlib.queue.storage.operations import claim, destination, idempotency, look, operate, sending, settle, workers
 from moxlib.queue.storage.postgres import PostgresStorage
+from moxlib.queue.storage.postgres.arrays import given_rows
 from moxlib.queue.storage.postgres.engine import SETTINGS
 from moxlib.queue.storage.postgres.schema import check_schema_name, migrate, migrations
 from moxlib.queue.storage.postgres.tx import Dialect
@@ -286,7 +287,10 @@ HOT: dict[str, tuple[str, str]] = {
     "free slot": (workers.FREE_SLOT, "moxlib_slot_"),
     "owned": (settle.OWNED.format(ids="?,?"), "moxlib_message_pkey"),
     "retry": (settle.RETRY, "moxlib_message_pkey"),
-    "retire": (settle.RETIRE, "moxlib_message_pkey"),
+    "retire": (
+        f"INSERT INTO {settle.RETIRED} {given_rows(settle.HISTORY)} {settle.RETIRE}",
+        "moxlib_message_pkey",
+    ),
     "delete messages": (settle.DELETE_MESSAGES.format(ids="?,?"), "moxlib_message_pkey"),
     "lock submissions": (settle.LOCK_SUBMISSIONS.format(ids="?,?"), "moxlib_submission_pkey"),
     "content outside": (settle.OUTSIDE.format(ids="?,?"), "moxlib_content_pkey"),
