@@ -112,9 +112,6 @@ async def test_all_that_the_pages_refer_to_is_there(base: str) -> None:
             seen.add(url)
             answer = await client.get(url)
             assert answer.status_code == 200, url
-            head = await client.head(url)
-            assert (head.status_code, head.content) == (200, b""), url
-            assert head.headers["content-length"] == answer.headers["content-length"], url
             if answer.headers["content-type"].startswith("text/html"):
                 links = re.findall(r'(?:href|src|action)="([^"#]*)"', answer.text)
                 waiting += [found for link in links if (found := urljoin(url, link)).startswith(base)]

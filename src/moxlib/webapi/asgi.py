@@ -5,7 +5,6 @@ GET  <base>v0/<Method>     a page with an example call
 GET  <base>v0/             a page with the methods
 GET  <base>v0/openapi.json the same for programs
 GET  <base>                redirects there
-HEAD ...                   as GET, without the body
 """
 
 import base64
@@ -123,7 +122,7 @@ class _App:
         if method is not None and scope["method"] == "POST":
             await self._call(method, scope, receive, send)
         else:
-            await _send(send, self._page(scope, path, method), head=scope["method"] == "HEAD")
+            await _send(send, self._page(scope, path, method))
 
     # pages
 
@@ -131,9 +130,8 @@ class _App:
         asset = read_asset(path.removeprefix(VERSION)) if path.startswith(VERSION) else None
         if method is None and asset is None and path not in ("", "/", VERSION, OPENAPI):
             return _plain(404, "404 - there is nothing here")
-        if scope["method"] not in ("GET", "HEAD"):
-            allow = "GET, HEAD" if method is None else "GET, HEAD, POST"
-            return _plain(405, "405 - use GET, and POST for calls", ("Allow", allow))
+        if scope["method"] != "GET":
+            return _plain(405, "405 - use GET, and POST for calls", ("Allow", "GET" if method is None else "GET, POST"))
         if path in ("", "/"):
             # Relative, so that it does not matter what a proxy calls the path.
             where = VERSION[1:] if path == "/" else _methods_from_base(scope)
@@ -326,15 +324,14 @@ def _error(error: WebAPIError) -> _Answer:
     return _Answer(400, f"{body}\n".encode(), result=str(error.code))
 
 
-async def _send(send: "Send", answer: _Answer, *, head: bool = False) -> None:
-    """Send an answer; to HEAD, all but its body, which is told of as GET would have it (RFC 9110 9.3.2)."""
+async def _send(send: "Send", answer: _Answer) -> None:
     headers: Headers = [
         (b"content-type", answer.type.encode()),
         (b"content-length", str(len(answer.body)).encode()),
         *((name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else answer.body})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _stream(send: "Send", stream: ByteStream) -> str:
