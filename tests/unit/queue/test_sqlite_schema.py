@@ -100,8 +100,8 @@ HOT = {
     "owned by the dead": (workers.OWNED.format(workers="?,?"), 2, "moxlib_message_owner"),
     "owned": (settle.OWNED.format(ids="?,?"), 3, "INTEGER PRIMARY KEY"),
     "retire": (
-        f"INSERT INTO {settle.RETIRED} WITH given ({', '.join(settle.HISTORY)})"
-        f" AS (SELECT * FROM (VALUES (?,?,?,?,?,?,?), (?,?,?,?,?,?,?)) LIMIT ?) {settle.RETIRE}",
+        f"INSERT INTO {settle.RETIRED} WITH given ({', '.join(settle.HISTORY)}) AS (SELECT * FROM"
+        " (VALUES (?,?,?,?,?,?,?), (?,?,?,?,?,?,?)) LIMIT ?) " + settle.RETIRE,
         15,
         "SEARCH m USING INTEGER PRIMARY KEY",
     ),
