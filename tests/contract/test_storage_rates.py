@@ -62,6 +62,7 @@ async def test_the_next_turn_is_when_a_message_may_go(desk: "Desk") -> None:
     desk.limits = DestinationLimits(default_messages=rate(burst=2, seconds=10))
     await backlog(desk, X)
     worker = await desk.worker()
+    await desk.quiet(worker)
     result = await desk.claim(worker)
     assert len(result.claims) == 2
     assert result.next_turn == await desk.storage.next_due() == desk.now + 10 * SECOND

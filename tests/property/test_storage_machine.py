@@ -452,7 +452,7 @@ class StorageMachine(RuleBasedStateMachine):
                 for claim in result.claims
             )
             turn = result.next_turn
-            if self.concurrent and not claims:  # then it may look again soon, whatever it has found
+            if self.concurrent and len(claims) < request.limit:  # then it may look again soon, whatever it has found
                 expected = turn and max(turn, soon)
                 turn = expected if storage is self.model or turn != soon else turns[0]
                 turns.append(turn)

@@ -431,6 +431,7 @@ class State:
             taken = self._claim_from(destination, worker, most, request.limits, now)
             if taken:
                 claims += taken
+                room[destination.name] -= len(taken)
                 slots[destination.name] = destination.slots[worker]
         turn = self.earliest_turn(name for name, free in room.items() if free > 0)
         return ClaimResult(claims=tuple(claims), slots=slots, next_turn=turn)

@@ -41,6 +41,19 @@ def test_a_lane_that_got_less_than_it_asked_for_waits_to_be_woken() -> None:
     assert not lane.wants_more(now=0.1)
 
 
+def test_where_the_claim_was_full_a_lane_that_got_less_wants_more() -> None:
+    lane = Lane("b.example")
+    lane.fill([(CLAIM,)] * (MIN_AHEAD - 1), room=MIN_AHEAD, slots=3, now=0.0, cut=True)
+    assert not lane.wants_more(now=0.1)
+    lane.clear()
+    assert lane.wants_more(now=0.1)
+    hooks = HookLane("https://b.example/")
+    hooks.fill([HOOK] * (MIN_AHEAD - 1), room=MIN_AHEAD, now=0.0, cut=True)
+    assert not hooks.wants_more(now=0.1)
+    hooks.clear()
+    assert hooks.wants_more(now=0.1)
+
+
 def test_an_endpoints_lane_does_so_likewise() -> None:
     lane = HookLane("https://b.example/")
     lane.fill([HOOK] * MIN_AHEAD, room=MIN_AHEAD, now=0.0)

@@ -175,6 +175,26 @@ async def test_a_backlog_does_not_delay_a_new_message(depot: "Depot") -> None:
     assert len(order) == 401
 
 
+async def test_a_full_worker_claims_again_once_it_has_room_for_half_a_batch(depot: "Depot") -> None:
+    settings = WorkerConfig(max_claimed=8, claim_batch=2, settle_gather=timedelta(0))
+    first, others = asyncio.Event(), asyncio.Event()
+    async with depot.queue(worker=settings) as queue, queue.worker() as worker:
+        depot.sink.gate = first
+        await depot.submit(queue, "a@d0.example")
+        await depot.sink.began(1)
+        depot.sink.gate = others
+        for n in range(1, 12):
+            await depot.submit(queue, f"a@d{n}.example")
+        await depot.sink.began(8)
+        await turns()  # it looks, and has no room
+        first.set()
+        try:
+            await depot.sink.began(9)
+        finally:
+            others.set()
+        await worker.wait_idle()
+
+
 async def test_messages_of_a_destination_go_in_due_order(depot: "Depot") -> None:
     async with depot.queue(concurrency=1) as queue:
         for n in range(60):
@@ -380,7 +400,7 @@ async def test_attempts_that_outlast_the_drain_are_interrupted(depot: "Depot", m
         depot.sink.gate.clear()
         async with queue.worker() as worker:
             await depot.sink.began(1)
-            await claimed(2)
+            await claimed(1)
             await turns()  # until it waits for the poll, so that it hears of the end at once
             worker.stop()
             async with asyncio.timeout(GUARD):

@@ -143,7 +143,8 @@ class ClaimResult:
     next_turn: datetime | None
     """When to look again at the latest, as far as is known; None when nothing is waiting.
 
-    Where others submit at the same time, one look that found nothing may ask for another soon after it.
+    Of a destination that gave as much as the worker takes of it, nothing is waiting in this sense: when it will take
+    more, the worker knows best. Where others submit at the same time, one look may ask for another soon after it.
     """
 
 

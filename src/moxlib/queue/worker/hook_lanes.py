@@ -50,13 +50,20 @@ class HookLane:
         count = len(self.waiting)
         return self.ahead - count if count <= self.ahead // 2 else 0
 
-    def fill(self, hooks: Iterable[Hook], *, room: int, now: float) -> None:
-        """Take what was claimed, of `room` that were asked for; `now` is by the monotonic clock."""
+    def fill(self, hooks: Iterable[Hook], *, room: int, now: float, cut: bool = False) -> None:
+        """Take what was claimed, of `room` that were asked for.
+
+        Args:
+            hooks: what it is.
+            room: how many were asked for.
+            now: the time, by the monotonic clock.
+            cut: there may be more although not all was had, as the claim was full.
+        """
         before = len(self.waiting)
         self.waiting.extend(hooks)
         came = len(self.waiting) - before
         self.owed += came
-        self.more = came >= room
+        self.more = cut or came >= room
         self.filled_at = now
 
     def wants_more(self, now: float) -> bool:

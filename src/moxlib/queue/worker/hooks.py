@@ -179,8 +179,8 @@ class HookWorker:
 
     async def _claim(self) -> HookClaim | None:
         """Claim once, if there is room; None if there is none."""
-        limit = min(CLAIM_BATCH, MAX_CLAIMED - len(self._claimed))
-        self._full = limit < CLAIM_BATCH // 2
+        limit = self._room()
+        self._full = not limit
         if self._full:
             return None
         release = [url for url, lane in self._lanes.items() if lane.idle]
@@ -202,6 +202,11 @@ class HookWorker:
         self._dispatch(worker, claim, request)
         return claim
 
+    def _room(self) -> int:
+        """Return how many webhooks may be claimed now: 0 while it is less than half a batch."""
+        room = min(CLAIM_BATCH, MAX_CLAIMED - len(self._claimed))
+        return room if room >= CLAIM_BATCH // 2 else 0
+
     async def _claim_whole(self, worker: int, request: HookClaimRequest) -> HookClaim:
         """Claim; when cancelled meanwhile, wait for the claim all the same and give back what it brought."""
         claiming = asyncio.ensure_future(self._storage.claim(worker, request))
@@ -221,12 +226,13 @@ class HookWorker:
         self._claimed.update(hook.id for hook in claim.hooks)
         self._settler.expected = len(self._claimed)
         now = self._clock.monotonic()
+        cut = len(claim.hooks) >= request.limit
         by_url: dict[str, list[Hook]] = {}
         for hook in claim.hooks:
             by_url.setdefault(hook.url, []).append(hook)
         for url, hooks in by_url.items():
             lane = self._lanes.setdefault(url, HookLane(url))
-            lane.fill(hooks, room=request.room.get(url, request.default_room), now=now)
+            lane.fill(hooks, room=request.room.get(url, request.default_room), now=now, cut=cut)
             self._start_runners(lane)
 
     def _start_runners(self, lane: HookLane) -> None:
@@ -371,7 +377,7 @@ class HookWorker:
         self._settler.expected = len(self._claimed)
         if lost:
             self._tenure.lost(len(lost))
-        if not self._claimed or (self._full and len(self._claimed) <= MAX_CLAIMED // 2):
+        if not self._claimed or (self._full and self._room()):
             self._wake.set()
 
     async def _drain(self) -> None:

@@ -56,7 +56,7 @@ class Lane:
         return self.ahead - self.count if self.count <= self.ahead // 2 else 0
 
     def fill(
-        self, deliveries: Iterable[tuple[Claim, ...]], *, room: int, slots: int, now: float, paced: bool = False
+        self, deliveries: Iterable[tuple[Claim, ...]], *, room: int, slots: int, now: float, cut: bool = False
     ) -> None:
         """Take what was claimed.
 
@@ -65,14 +65,15 @@ class Lane:
             room: how many messages were asked for. (Some that waited then may have begun since.)
             slots: deliveries at once.
             now: the time, by the monotonic clock.
-            paced: the destination's messages have a rate: then there may be more although not all was had.
+            cut: there may be more although not all was had: the claim was full, or the destination's messages have a
+                rate.
         """
         before = self.count
         self.slots = slots
         for delivery in deliveries:
             self.waiting.append(delivery)
             self.count += len(delivery)
-        self.more = paced or self.count - before >= room
+        self.more = cut or self.count - before >= room
         self.filled_at = now
 
     def wants_more(self, now: float) -> bool:

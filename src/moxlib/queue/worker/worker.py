@@ -242,8 +242,7 @@ class Worker:
             tries = 0
             if idle and not self._claimed:  # what is claimed takes room, for lack of which a look finds nothing too
                 await self._note_idle()
-            if result is None or not result.claims:
-                await self._pause(self._seconds_to(result.next_turn if result else None))
+            await self._pause(self._seconds_to(result.next_turn if result else None))
 
     async def _note_idle(self) -> None:
         async with self._progress:
@@ -252,9 +251,8 @@ class Worker:
 
     async def _claim(self) -> ClaimResult | None:
         """Claim once, if there is room; None if there is none."""
-        most = min(self._settings.claim_batch, self._settings.max_claimed)
-        limit = min(most, self._settings.max_claimed - self._claimed)
-        self._full = limit < max(1, most // 2)
+        limit = self._room()
+        self._full = not limit
         if self._full:
             return None
         release = [name for name, lane in self._lanes.items() if lane.idle and lane.slots]
@@ -274,6 +272,12 @@ class Worker:
                 del self._lanes[name]
         return result
 
+    def _room(self) -> int:
+        """Return how many messages may be claimed now: 0 while it is less than half a batch."""
+        most = min(self._settings.claim_batch, self._settings.max_claimed)
+        room = min(most, self._settings.max_claimed - self._claimed)
+        return room if room >= max(1, most // 2) else 0
+
     async def _claim_whole(self, request: ClaimRequest) -> ClaimResult:
         """Claim; when cancelled meanwhile, wait for the claim all the same and give back what it brought."""
         worker = self._lease.id
@@ -291,12 +295,13 @@ class Worker:
     def _dispatch(self, result: ClaimResult, request: ClaimRequest) -> None:
         self._claimed += len(result.claims)
         self._settler.expected = self._claimed
+        full = len(result.claims) >= request.limit
         now = self._clock.monotonic()
         for name, deliveries in group_claims(result.claims).items():
             lane = self._lanes.setdefault(name, Lane(name))
-            paced = self._limits.message_rate(name) is not None
+            cut = full or self._limits.message_rate(name) is not None
             room = request.room.get(name, request.default_room)
-            lane.fill(deliveries, room=room, slots=result.slots[name], now=now, paced=paced)
+            lane.fill(deliveries, room=room, slots=result.slots[name], now=now, cut=cut)
             self._widening.begin(lane)
 
     def _start_runner(self, lane: Lane) -> None:
@@ -392,7 +397,7 @@ class Worker:
         self.wake_webhooks()
         if lost:
             self._tell_lost(len(lost))
-        if not self._claimed or (self._full and self._claimed <= self._settings.max_claimed // 2):
+        if not self._claimed or (self._full and self._room()):
             self._wake.set()
 
     def _tell_lost(self, lost: int) -> None:

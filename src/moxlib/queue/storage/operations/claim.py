@@ -79,8 +79,8 @@ def claim(tx: Tx, worker: int, request: ClaimRequest) -> ClaimResult:
     claims = _load(tx, claiming.taken, now)
     given = {claim.message.destination for claim in claims}
     free_slots(tx, worker, sorted(claiming.opened - given), now)  # all that was found there was set aside
-    next_turn = _next_turn(tx, request, full)
-    if not claims:
+    next_turn = _next_turn(tx, claiming)
+    if len(claiming.taken) < request.limit:
         next_turn = _look_again(tx, next_turn, request.now + BUSY_RETRY, folded=folded)
     slots = {name: count for name, count in claiming.slots.items() if name in given}
     return ClaimResult(claims=claims, slots=slots, next_turn=next_turn)
@@ -110,17 +110,19 @@ class _Claiming:
     def __init__(self, tx: Tx, worker: int, request: ClaimRequest, now: int, workers: int) -> None:
         self._tx = tx
         self._worker = worker
-        self._request = request
+        self.request = request
         self._now = now
         self._workers = workers
         self.taken: list[int] = []
+        self.left = dict(request.room)
+        """How many more the worker will take of each destination."""
         self.slots: dict[str, int] = {}
         self.opened: set[str] = set()
         """Of these, where the worker had none before."""
 
     def room(self, name: str) -> int:
-        """Return how many messages of a destination the worker will take."""
-        return self._request.room.get(name, self._request.default_room)
+        """Return how many more messages of a destination the worker will take."""
+        return self.left.get(name, self.request.default_room)
 
     def serve(self, destinations: Mapping[str, int | None]) -> None:
         """Serve destinations in order until the claim is full; the others are left as they are."""
@@ -131,7 +133,7 @@ class _Claiming:
         slots: list[tuple[Value, ...]] = []
         taken: list[int] = []
         for name, helping in helpings.items():
-            left = self._request.limit - len(self.taken) - len(taken)
+            left = self.request.limit - len(self.taken) - len(taken)
             if left <= 0:
                 break
             if not helping.open:
@@ -147,6 +149,7 @@ class _Claiming:
             if not helping.mine:
                 self.opened.add(name)
             taken += ids
+            self.left[name] = self.room(name) - len(ids)
             self.slots[name] = granted
         self._tx.executemany(SET_SLOTS, slots)
         for marks, piece in in_lists(taken):
@@ -163,13 +166,13 @@ class _Claiming:
                 held.setdefault(name, {})[worker] = slots
         helpings: dict[str, _Helping] = {}
         for name in names:
-            limit = self._request.limits.limit(name)
+            limit = self.request.limits.limit(name)
             others = held.get(name, {})
             mine = others.pop(self._worker, 0)
             allowed = min(limit - sum(others.values()), max(1, limit // self._workers))
             helpings[name] = _Helping(ids=[], mine=mine, allowed=allowed, full_at=destinations[name])
         open_ = [name for name in names if helpings[name].open]
-        most = self._request.limit - len(self.taken)
+        most = self.request.limit - len(self.taken)
         found = self._tx.query_each(DUE, [(name, self._now, min(self.room(name), most)) for name in open_])
         for name, rows in zip(open_, found, strict=True):
             helpings[name].ids = [id_ for (id_,) in rows]
@@ -180,7 +183,7 @@ class _Claiming:
     ) -> tuple[list[int], int]:
         """Return as many of the ids as the claim and the destination's rate leave, and its turn at the earliest."""
         ids = helping.ids[:left]
-        rate = self._request.limits.message_rate(name)
+        rate = self.request.limits.message_rate(name)
         if rate is None or not ids:
             return ids, self._now
         taken = limits.take(rate, helping.full_at, now=self._now, wanted=len(ids))
@@ -247,18 +250,20 @@ def _is_held(message: Message, rules: Sequence[HoldRule], seen: int) -> bool:
     )
 
 
-def _next_turn(tx: Tx, request: ClaimRequest, full: int) -> datetime | None:
-    for name, turn in tx.query(NEXT_TURN, (full + 1 if request.default_room > 0 else ALL_TURNS,)):
-        if request.room.get(name, request.default_room) > 0:
+def _next_turn(tx: Tx, claiming: _Claiming) -> datetime | None:
+    """Return when the next destination is due of which the worker will still take something."""
+    full = sum(1 for left in claiming.left.values() if left <= 0)
+    for name, turn in tx.query(NEXT_TURN, (full + 1 if claiming.request.default_room > 0 else ALL_TURNS,)):
+        if claiming.room(name) > 0:
             return moment(turn)
     return None
 
 
 def _look_again(tx: Tx, next_turn: datetime | None, soon: datetime, *, folded: bool) -> datetime | None:
-    """Return when to look again after a claim that found nothing, where others claim and submit at the same time.
+    """Return when to look again after a claim that took all it found, where others claim and submit at the same time.
 
-    What is due is in others' hands, who are soon done with it. And a submit that saw the wakes which this claim has
-    folded has told nobody of its own; it may be committed only now.
+    What is due then is in others' hands, who are soon done with it. And a submit that saw the wakes which this claim
+    has folded has told nobody of its own; it may be committed only now.
     """
     if not tx.concurrent or (next_turn is None and not folded):
         return next_turn
