@@ -123,6 +123,8 @@ def attempts_made(message: Message) -> int:
     Those that a dead worker left interrupted do not, up to a number: it had claimed hundreds of messages and begun few
     of them, and a few crashes must not make all of them fail untried.
     """
+    if not message.results:
+        return message.attempts
     interrupted = sum(result.kind is ResultKind.INTERRUPTED for result in message.results)
     return message.attempts - min(interrupted, MAX_FORGIVEN)
 

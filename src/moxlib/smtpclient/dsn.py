@@ -61,6 +61,10 @@ class RecipientParameters:
         return f"{notify} ORCPT={_orcpt(self.orcpt, smtputf8=smtputf8)}" if self.orcpt else notify
 
 
+def _fits(envid: str) -> bool:
+    return len(envid) * 3 <= MAX_ENVID or len(encode_xtext(envid)) <= MAX_ENVID  # xtext makes three of one at most
+
+
 def _orcpt(orcpt: str, *, smtputf8: bool) -> str:
     kind, _, address = orcpt.partition(";")
     is_utf8 = kind.lower() == _UTF8
@@ -89,7 +93,7 @@ class DSNParameters:
     def __post_init__(self) -> None:
         if self.ret not in (None, "FULL", "HDRS"):
             raise InputError(f"ret is FULL, HDRS or None: {self.ret!a:.100}")
-        if not _printable(self.envid) or len(encode_xtext(self.envid)) > MAX_ENVID:
+        if not _printable(self.envid) or not _fits(self.envid):
             raise InputError(f"an envelope identifier is up to {MAX_ENVID} printable characters: {self.envid!a:.100}")
 
     def parameters(self) -> str:

@@ -13,6 +13,7 @@ A peer that announces CHUNKING and then does not know BDAT may take the message 
 from collections.abc import Sequence
 from typing import Final
 
+from moxlib._making import maker
 from moxlib.errors import MoxlibError, StateError
 from moxlib.smtp import END_OF_DATA, DotStuffer
 from moxlib.smtpclient.content import CheckedStuffer, as_chunk, as_data, check_lines
@@ -37,6 +38,7 @@ _START_DATA: Final = 354
 _TOO_MANY: Final = frozenset({452, 552})  # RFC 5321 4.5.3.1.10: of a recipient too many, 552 is 452
 _BAD_SEQUENCE: Final = 503  # to BDAT: there are no recipients (as to DATA); where there are, it does not work
 _NO_SUCH_COMMAND: Final = frozenset({500, 502})
+_make_result: Final = maker(DeliveryResult)
 
 
 class Transaction(Exchange[DeliveryResult]):
@@ -296,7 +298,10 @@ class Transaction(Exchange[DeliveryResult]):
             return
         session.chunking_works = True
         if wanted:
-            yield from self._conclude(reply)
+            if session.lmtp:
+                yield from self._conclude_each(reply)
+            else:
+                self._final = (Command.END_OF_DATA, self._decided(reply))
             if reply.code in _SUCCESS and session.transactions == self._number:
                 session.needs_reset = False
         elif reply.code in _SUCCESS and (accepted or session.lmtp):
@@ -323,10 +328,12 @@ class Transaction(Exchange[DeliveryResult]):
             self._send_data(as_data(self._content))
             self._content = None
             reply = yield Command.END_OF_DATA
-        if self.ended:
-            yield from self._conclude(reply)
-        else:
+        if not self.ended:
             self._take_early(reply)
+        elif self._session.lmtp:
+            yield from self._conclude_each(reply)
+        else:
+            self._final = (Command.END_OF_DATA, self._decided(reply))
 
     def _take_early(self, reply: Reply) -> None:
         """Take an answer that came before the whole message was sent: the rest would be taken for commands."""
@@ -361,11 +368,8 @@ class Transaction(Exchange[DeliveryResult]):
 
     # Outcome
 
-    def _conclude(self, reply: Reply) -> Steps[None]:
-        """Take the reply to the end of the message; in LMTP the first of one for each recipient (RFC 2033 4.2)."""
-        if not self._session.lmtp:
-            self._final = (Command.END_OF_DATA, self._decided(reply))
-            return
+    def _conclude_each(self, reply: Reply) -> Steps[None]:
+        """Take LMTP's replies to the end of the message: one for each recipient (RFC 2033 4.2), `reply` the first."""
         accepted = [index for index, one in enumerate(self._rcpt_replies) if one is not None and one.code in _SUCCESS]
         for index in accepted:
             self._finals[index] = self._decided(reply)
@@ -385,7 +389,7 @@ class Transaction(Exchange[DeliveryResult]):
             self._final = (Command.MAIL, mail)
         may_have_it = self.ended and not self._was_told_of_the_end()
         results = [self._of(index, error, command, may_have_it) for index in range(len(self._recipients))]
-        return DeliveryResult(
+        return _make_result(
             recipients=tuple(results),
             rcpt_replies=tuple(self._rcpt_replies),
             usable=self._session.usable,

@@ -161,11 +161,12 @@ class Wire(asyncio.BufferedProtocol):
             await asyncio.sleep(0)  # A fast reader and a fast peer shall not keep the loop to themselves.
 
     def _flush_now(self) -> None:
-        self._flush_due = False
-        self.flush()
+        if self._flush_due:
+            self.flush()
 
     def flush(self) -> None:
         """Send what the session has to send, and let its deadline run."""
+        self._flush_due = False
         transport = self._transport
         if transport is not None and not transport.is_closing():
             data = self.session.data_to_send()

@@ -44,10 +44,12 @@ class Notice:
 def notice_of(settlement: Settlement, config: QueueConfig) -> Notice | None:
     """Return what a settlement lets its sender know; None for nothing."""
     match settlement:
+        case Retire(event=EventType.DELIVERED, message=message, success=action):  # first, as nearly all are
+            if action is None or not message.notify:
+                return None
+            return _wanted(Notice(action=action, message=message, results=_results(settlement)), config)
         case Retire(event=EventType.FAILED | EventType.SUPPRESSED, message=message):
             return _wanted(Notice(action=Action.FAILED, message=message, results=_results(settlement)), config)
-        case Retire(event=EventType.DELIVERED, message=message, success=Action() as action) if message.notify:
-            return _wanted(Notice(action=action, message=message, results=_results(settlement)), config)
         case Retry(delayed=True, hold=False):
             return _delayed(settlement, config)
         case _:

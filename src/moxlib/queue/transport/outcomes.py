@@ -4,6 +4,7 @@ from asyncio import CancelledError
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from moxlib._making import maker
 from moxlib.errors import MoxlibError
 from moxlib.queue.types import NO_TRACE, Deferred, Delivered, Failed, Outcome, Trace
 from moxlib.queue.types import Unknown as UnknownOutcome
@@ -44,6 +45,7 @@ __all__ = [
 TLS_REQUIRED = "5.7.30"
 """RFC 8689 8.1: REQUIRETLS support required."""
 TLS_REQUIRED_LATER = "4.7.30"
+_make_delivered = maker(Delivered)
 _LACKING = {
     "REQUIRETLS": TLS_REQUIRED_LATER,
     "SMTPUTF8": "4.6.7",  # RFC 6531 3.2: non-ASCII addresses not permitted for that recipient
@@ -62,7 +64,7 @@ def outcome_of(
     """Return what a recipient's result means; `final`: what the server accepts, it has delivered."""
     match result:
         case Accepted(code=code, enhanced=enhanced):
-            return Delivered(
+            return _make_delivered(
                 code=code,
                 enhanced=enhanced,
                 text=_text(result),

@@ -64,21 +64,23 @@ class Transactions:
         while self.waiting:
             now = self.waiting[: connection.extensions.rcpt_max or len(self.waiting)]
             result = await self._transaction(connection, now)
+            extensions = connection.extensions
             if used and not result.answered and not result.usable:
                 return True
             if result.chunking_refused:
                 self.chunking = False
                 return True
             used = True
-            mail_max = connection.extensions.mail_max
+            mail_max = extensions.mail_max
             spent = mail_max is not None and connection.transactions >= mail_max
             again: list[int] = []
             for index, recipient in zip(now, result.recipients, strict=True):
                 if isinstance(recipient, Refused) and recipient.further_transaction and (result.usable or spent):
                     again.append(index)
                 else:
-                    offers_dsn = connection.extensions.dsn
-                    self.outcomes[index] = outcome_of(recipient, peer, trace, offers_dsn=offers_dsn, final=self.final)
+                    self.outcomes[index] = outcome_of(
+                        recipient, peer, trace, offers_dsn=extensions.dsn, final=self.final
+                    )
             self.waiting = [*again, *self.waiting[len(now) :]]
             if not result.usable:
                 self.closing = not spent
@@ -86,22 +88,23 @@ class Transactions:
         return False
 
     def _transaction(self, connection: SMTPConnection, now: Sequence[int]) -> Coroutine[Any, Any, DeliveryResult]:
-        delivery = self.delivery
-        recipients = delivery.recipients
+        delivery, extensions = self.delivery, connection.extensions
+        messages = delivery.messages
+        if len(messages) > 1:
+            messages = tuple([messages[index] for index in now])
         content = delivery.content
         data = content.data
-        needs_8bit = delivery.needs_8bit and (self.insist_8bit or connection.extensions.eight_bit_mime)
         return connection.deliver(
             delivery.sender,
-            [recipients[index] for index in now],
+            [message.recipient for message in messages],
             content.chunks() if data is None else data,
             size=content.size,
-            needs_8bit=needs_8bit,
+            needs_8bit=delivery.needs_8bit and (self.insist_8bit or extensions.eight_bit_mime),
             needs_smtputf8=delivery.needs_smtputf8,
             require_tls=delivery.require_tls is RequireTLS.YES,
             chunking=self.chunking,
             lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
-            dsn=_dsn([delivery.messages[index] for index in now]) if connection.extensions.dsn else None,
+            dsn=_dsn(messages) if extensions.dsn else None,
         )
 
 

@@ -86,30 +86,32 @@ class Attempts:
         self._classifier = config.classifier or Classifier.default()
         self.deadlines: Deadlines = Deadlines(clock, config.worker.delivery_timeout.total_seconds())
 
-    async def run(self, claims: tuple[Claim, ...], permit: Permit | None = None) -> list[Settlement]:
+    async def run(
+        self, claims: tuple[Claim, ...], permit: Permit | None = None, *, started: datetime
+    ) -> list[Settlement]:
         """Make one attempt for the recipients of one delivery; returns a settlement for each.
 
         Args:
             claims: the recipients; to those that are suppressed, nothing is sent.
             permit: what lets it open connections; None: it may.
+            started: now.
 
         Raises:
             CancelledError: nothing is known of the attempt then; see `interrupted`.
             NoPermit: it waited for a connection that may not be opened now; nothing was sent.
             StorageError: the content could not be fetched; nothing was sent.
         """
-        now = self._clock.now()
         stopped = [
-            decide.suppressed(claim.message, claim.suppression, config=self._config, now=now)
+            decide.suppressed(claim.message, claim.suppression, config=self._config, now=started)
             for claim in claims
             if claim.suppression is not None
         ]
         if stopped:
             claims = tuple([claim for claim in claims if claim.suppression is None])
-            return [*stopped, *(await self.run(claims, permit) if claims else ())]
+            return [*stopped, *(await self.run(claims, permit, started=started) if claims else ())]
         first = claims[0].message
         if self._is_one_too_many(first):
-            return [decide.give_up(claim.message, config=self._config, now=now) for claim in claims]
+            return [decide.give_up(claim.message, config=self._config, now=started) for claim in claims]
         name = choose_transport(first, self._config, self._transports)
         began = self._clock.monotonic()
         try:
@@ -117,9 +119,9 @@ class Attempts:
         except ContentDamaged as error:
             log.error("message %d is quarantined: %s", first.id, error)  # noqa: TRY400 - no traceback is of use
             reason = str(error)
-            return [decide.quarantine(claim.message, reason=reason, transport=name, now=now) for claim in claims]
+            return [decide.quarantine(claim.message, reason=reason, transport=name, now=started) for claim in claims]
         duration = timedelta(seconds=self._clock.monotonic() - began)
-        return self._settlements(claims, outcomes, name, started=now, duration=duration)
+        return self._settlements(claims, outcomes, name, started=started, duration=duration)
 
     def _is_one_too_many(self, message: Message) -> bool:
         """Say whether the attempts were used up by interruptions.

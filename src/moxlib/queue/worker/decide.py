@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from moxlib._making import maker
 from moxlib.dsn import Action
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
@@ -28,6 +29,8 @@ MAX_TEXT = 2000  # characters of a reply kept in the history; a peer may send a 
 MAX_DIALED = (
     50  # connections of one attempt that the history keeps; the last ones say what the next attempt wants to know
 )
+_make_result = maker(AttemptResult)
+_make_retire = maker(Retire)
 FALLBACK_WAIT = timedelta(hours=1)  # when a schedule cannot be used any more: the message must not be lost for that
 
 
@@ -55,7 +58,7 @@ def settlement(
             kind, wait = ResultKind.UNKNOWN, None
         case _:
             assert_never(outcome)
-    result = AttemptResult(
+    result = _make_result(
         attempt=message.attempts,
         kind=kind,
         started=started,
@@ -190,7 +193,7 @@ def _retire(
     success: Action | None = None,
 ) -> Settlement:
     account = message.account
-    return Retire(
+    return _make_retire(
         message=message,
         result=result,
         event=event,

@@ -15,7 +15,8 @@ from moxlib.queue.storage.base import Claim
 __all__ = ["Lane", "group_claims"]
 
 MIN_AHEAD = 20
-MAX_AHEAD = 500
+MAX_AHEAD = 1000
+MANY = 250  # as many are asked for at once, though half of a thousand has not begun: a claim waits for commits
 QUICK = 0.5  # seconds: emptied sooner than this, the lane takes twice as many next time
 VERY_QUICK = 0.06  # seconds: sooner than this, four times as many
 SLOW = 2.0  # seconds: emptied later than this, half as many
@@ -52,8 +53,9 @@ class Lane:
 
     @property
     def room(self) -> int:
-        """How many more messages to claim; 0 until half of what was claimed has begun."""
-        return self.ahead - self.count if self.count <= self.ahead // 2 else 0
+        """How many more messages to claim; 0 until half of what was claimed has begun, or many."""
+        room = self.ahead - self.count
+        return room if room >= min(self.ahead - self.ahead // 2, MANY) else 0
 
     def fill(
         self, deliveries: Iterable[tuple[Claim, ...]], *, room: int, slots: int, now: float, cut: bool = False

@@ -2,19 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
 from moxlib.queue.observer import Observer
 from moxlib.queue.storage.base import GiveBack, Settlement
-from moxlib.queue.types import AttemptResult, Message
 from moxlib.tlsrpt import Result
 
 __all__ = ["TROUBLE_SECONDS", "Telling"]
 
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
+RAISED = "the observer raised"
 TROUBLE_SECONDS = (0.1, 1.0, 5.0, 30.0)  # between tries while the disk refuses; the last one repeats
 
 
@@ -53,10 +52,10 @@ class Telling:
         """Tell how attempts ended."""
         for settlement in settlements:
             if not isinstance(settlement, GiveBack):
-                self._tell(partial(self._attempt, settlement.message, settlement.result))
-
-    def _attempt(self, message: Message, result: AttemptResult) -> None:
-        self._observer.attempted(message, result)
+                try:  # not by `_tell`: there are very many
+                    self._observer.attempted(settlement.message, settlement.result)
+                except Exception:
+                    log.exception(RAISED)
 
     def tls_results(self, domain: str, results: tuple[Result, ...]) -> None:
         """Tell what was learned of TLS at a domain's hosts."""
@@ -66,4 +65,4 @@ class Telling:
         try:
             call()
         except Exception:
-            log.exception("the observer raised")
+            log.exception(RAISED)

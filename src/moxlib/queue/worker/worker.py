@@ -350,7 +350,7 @@ class Worker:
         started = self._clock.now()
         permit = self._permits.of(claims[0].message.destination, still_owned=partial(self._lease.is_still, worker))
         try:
-            settlements = await self._attempts.run(claims, permit)
+            settlements = await self._attempts.run(claims, permit, started=started)
         except asyncio.CancelledError:
             self._settler.add(worker, self._attempts.interrupted(claims, started=started))
             raise

@@ -11,7 +11,6 @@ rates are counted by one claim at a time.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from moxlib.queue import hold, limits
 from moxlib.queue.errors import StorageDamaged
@@ -207,13 +206,13 @@ def _load(tx: Tx, ids: list[int], at: int) -> tuple[Claim, ...]:
     rules = hold_rules(tx) if tx.concurrent and ids else ()
     claims: list[Claim] = []
     for id_ in ids:
-        *columns, rules_seen = rows[id_]
+        row = rows[id_]
         try:
-            found = _claim_of(columns)
+            found = _claim_of(row)
         except StorageDamaged as error:  # one row that cannot be read must not keep all the others
             tx.execute(SET_ASIDE, (str(error), id_))
             continue
-        if rules and _is_held(found.message, rules, rules_seen):
+        if rules and _is_held(found.message, rules, row[-1]):
             tx.execute(SET_ASIDE, ("", id_))
         else:
             claims.append(found)
@@ -229,9 +228,9 @@ def _with_suppressions(tx: Tx, claims: Sequence[Claim], at: int) -> tuple[Claim,
     return tuple([replace(claim, suppression=found.get(key)) for claim, key in zip(claims, keys, strict=True)])
 
 
-def _claim_of(row: Sequence[Any]) -> Claim:
-    *columns, sha256, body = row
-    message = message_of(tuple(columns))
+def _claim_of(row: Row) -> Claim:
+    sha256, body = row[-3:-1]
+    message = message_of(row[:-3])
     content = None if body is None else StoredContent(size=message.size, sha256=sha256, body=body)
     return Claim(message=message, content=content)
 

@@ -7,6 +7,7 @@ from functools import wraps
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from moxlib._making import maker
 from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.reply_class import ReplyClass
 from moxlib.queue.storage.tx import Row
@@ -50,6 +51,7 @@ MICROSECOND = timedelta(microseconds=1)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _POLICY = RequireTLS.POLICY
 _KINDS = {kind.value: kind for kind in ResultKind}
+_make_message = maker(Message)
 
 
 def _of_sound_rows(convert: Callable[[Row], R]) -> Callable[[Row], R]:
@@ -73,7 +75,7 @@ def micros(moment: datetime) -> int:
 
 def moment(micros: int) -> datetime:
     """Return the aware UTC datetime of microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=micros)
+    return EPOCH + timedelta(0, 0, micros)
 
 
 def dump_extra(extra: Mapping[str, str]) -> str:
@@ -248,7 +250,7 @@ def message_of(row: Row) -> Message:
         fromid,
         feedback,
     ) = row
-    return Message(
+    return _make_message(
         id=id_,
         base_id=submission,
         account=account,

@@ -16,7 +16,7 @@ from moxlib.queue.storage.waiting import Waiting
 
 __all__ = ["Batch", "Job", "Operation", "SQLiteTx"]
 
-MAX_VALUES = 128  # rows in one statement
+MAX_VALUES = 512  # rows in one statement
 ALLOCATE = "UPDATE moxlib_sequence SET next_id = next_id + ? RETURNING next_id - ?"
 
 

@@ -282,16 +282,15 @@ class Walk:
     def _take(self, transactions: Transactions, found: HostPlan) -> None:
         """Take the outcomes that transactions on one connection had."""
         new = transactions.taken()
+        lacking = bool(new)
         for index, outcome in new.items():
             self._set(index, outcome, found)
+            lacking = lacking and isinstance(outcome, Deferred) and outcome.enhanced == TLS_REQUIRED_LATER
         if transactions.closing:
             self._problem = next((outcome.text for outcome in new.values()), "the connection was closed")
         elif new:
             self._answered = True
-        if new and all(
-            isinstance(outcome, Deferred) and outcome.enhanced == TLS_REQUIRED_LATER for outcome in new.values()
-        ):
-            self._lacking += 1
+        self._lacking += lacking
 
     async def _acquire(self, to: Destination, passage: Passage, *, fresh: bool) -> Pooled:
         async def connect() -> SMTPConnection:
