@@ -107,7 +107,7 @@ class WorkerConfig:
 
     lease: timedelta = timedelta(seconds=60)
     """How long others leave a silent worker's messages alone. Renewed every third of it."""
-    max_claimed: int = 2000
+    max_claimed: int = 1000
     """Messages claimed at once at most, waiting ones included."""
     claim_batch: int = 500
     """Messages in one claim."""

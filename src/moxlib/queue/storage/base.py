@@ -65,7 +65,7 @@ NO_NOTIFICATIONS: Mapping[int, NewSubmission] = MappingProxyType({})
 MAX_FEEDBACK: Final = 100  # results kept of one message; servers that say more of it say nothing new
 CLAIM_BODY_MAX = (
     16 * 1024
-)  # content that comes along with a claim; two thousand claimed messages then take 32 MiB at most
+)  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
