@@ -445,17 +445,28 @@ class MessageContent:
         Raises:
             ContentDamaged: it is missing, cut short or altered.
         """
-        stored = self._stored
-        if stored.body is not None:
-            if len(stored.body) != stored.size or _sha256(stored.body) != stored.sha256:
-                raise ContentDamaged("the stored content does not match its length and SHA-256")
+        if self.verify_at_hand():
             return
+        stored = self._stored
         digest = hashlib.sha256()
         async for piece in self._source.pieces(stored):
             digest.update(piece)
         if digest.digest() != stored.sha256:
             where = "in chunks" if stored.file is None else f"file {stored.file}"
             raise ContentDamaged(f"content {where} does not match its SHA-256")
+
+    def verify_at_hand(self) -> bool:
+        """Do so with what lies in the row; False where it does not, and has to be read.
+
+        Raises:
+            ContentDamaged: it is cut short or altered.
+        """
+        body, stored = self._stored.body, self._stored
+        if body is None:
+            return False
+        if len(body) != stored.size or _sha256(body) != stored.sha256:
+            raise ContentDamaged("the stored content does not match its length and SHA-256")
+        return True
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Stream it from the start.

@@ -183,7 +183,7 @@ class Attempts:
         transport = self._transports.get(name)
         if transport is None:
             return _same(claims, Deferred(text=f"no transport is registered as {name!r}"))
-        content = await self._content(claims[0])
+        content = self._at_hand(claims[0]) or await self._content(claims[0])
         messages = tuple([claim.message for claim in claims])
         delivery = Delivery(messages=messages, content=content, transport=name, permit=permit)
         task = self.deadlines.begin()
@@ -217,6 +217,13 @@ class Attempts:
         else:
             return _checked(outcomes, delivery)
         return [_crashed(name, crash)] * len(delivery.messages)
+
+    def _at_hand(self, claim: Claim) -> MessageContent | None:
+        """Return the content if it came with the claim, as that of most messages does."""
+        if claim.content is None:
+            return None
+        content = MessageContent(claim.message.prefix, claim.content, self._storage)
+        return content if content.verify_at_hand() else None
 
     async def _content(self, claim: Claim) -> MessageContent:
         message = claim.message

@@ -76,13 +76,18 @@ class Lease:
         except StorageError as error:  # then the lease runs out, with the same effect
             self._telling.trouble("unregistering the worker", error)
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it has not run out; else `holds` finds out."""
+        return self._clock.monotonic() < self._ends
+
     async def holds(self) -> bool:
         """Say whether what was claimed is still ours; a worker that was stopped for long must ask."""
-        if self._clock.monotonic() < self._ends:
+        if self.lasts:
             return True
         worker = self.id
         async with self._lock:
-            if self._clock.monotonic() >= self._ends:
+            if not self.lasts:
                 await self._telling.retrying("renewing the lease", self._renew)
         return self.id == worker
 

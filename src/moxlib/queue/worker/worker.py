@@ -335,7 +335,7 @@ class Worker:
         try:
             # A transport may have answered a cancellation with what it knew: that is settled, and nothing else begun.
             while not task.cancelling() and not self._stopping.is_set() and (claims := lane.pop()) is not None:
-                if not await self._lease.holds():
+                if not (self._lease.lasts or await self._lease.holds()):
                     self._forget(claims)
                     continue
                 await self._run_delivery(claims)
