@@ -106,6 +106,9 @@ class Steps:
                 done: sqlite3.Cursor = steps.around(super().execute, _statement, statement=True)(sql, parameters)
                 return done
 
+            def commit(self) -> None:
+                steps.around(super().commit, lambda: "COMMIT", statement=True)()
+
             def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
                 done: sqlite3.Cursor = steps.around(super().executemany, _statement, statement=True)(sql, parameters)
                 return done

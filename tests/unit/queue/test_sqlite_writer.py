@@ -190,6 +190,20 @@ async def test_what_returns_nothing_is_left_to_the_thread_until_something_is_ask
         assert writer._connection.execute("SELECT x FROM t").fetchall() == [(111,)]
 
 
+async def test_a_transaction_that_was_rolled_back_before_its_commit_is_no_success(writer: LoopWriter) -> None:
+    def add_and_lose(tx: Tx, values: list[int]) -> list[int]:
+        add(tx, values)
+        tx.query("SELECT 1")  # it is not put off any more
+        writer._connection.execute("ROLLBACK")  # as SQLite itself does when the disk is full
+        return values
+
+    async with asyncio.timeout(GUARD):
+        with pytest.raises(StorageError, match="rolled back"):
+            await writer.run(add_and_lose, 1)
+        assert await writer.run(look, 0) == 0
+        assert await writer.run(add, 2) == 2
+
+
 async def test_a_statement_that_was_put_off_and_fails_undoes_its_own_operation_only(writer: LoopWriter) -> None:
     writer._connection.execute("CREATE UNIQUE INDEX u ON t (x)")
     async with asyncio.timeout(GUARD):
