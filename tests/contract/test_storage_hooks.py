@@ -91,6 +91,20 @@ async def test_a_worker_that_lost_its_lease_settles_nothing(desk: "Desk") -> Non
     assert [result.attempt for result in retired.results] == [1, 2]
 
 
+async def test_what_a_worker_settles_once_more_leaves_its_next_claim_alone(desk: "Desk") -> None:
+    """So it is after a commit whose end the worker did not hear of: it tries again, and has claimed anew meanwhile."""
+    await insert(desk, None)
+    worker = await desk.worker()
+    [hook] = (await claim(desk, worker)).hooks
+    given_back = HookGiveBack(hook=hook)
+    assert await desk.storage.hooks.settle(worker, [given_back], now=desk.now) == frozenset()
+    desk.later(1)
+    [again] = (await claim(desk, worker)).hooks
+    assert await desk.storage.hooks.settle(worker, [given_back], now=desk.now) == frozenset({hook.id})
+    assert await desk.storage.hooks.get(hook.id) == again
+    assert await desk.storage.hooks.settle(worker, [done(desk, again)], now=desk.now) == frozenset()
+
+
 async def test_what_is_given_back_is_as_it_was(desk: "Desk") -> None:
     await insert(desk, None)
     before = await desk.storage.hooks.get(1)
@@ -103,9 +117,21 @@ async def test_what_is_given_back_is_as_it_was(desk: "Desk") -> None:
 async def test_what_a_worker_does_not_know_it_claimed_it_can_claim_again(desk: "Desk") -> None:
     await insert(desk, None, None)
     worker = await desk.worker()
-    assert ids(await claim(desk, worker)) == [1, 2]  # and nobody could tell it of 2
-    again = await claim(desk, worker, held=frozenset({1}))
+    one, _ = (await claim(desk, worker)).hooks  # and nobody could tell it of the other
+    again = await claim(desk, worker, held=frozenset({one.claim}))
     assert [(hook.id, hook.attempts) for hook in again.hooks] == [(2, 1)]
+
+
+async def test_what_it_claimed_anew_and_does_not_know_of_it_can_claim_again(desk: "Desk") -> None:
+    """It holds what it has given back and did not hear that this was committed."""
+    await insert(desk, None)
+    worker = await desk.worker()
+    [first] = (await claim(desk, worker)).hooks
+    await desk.storage.hooks.settle(worker, [HookGiveBack(hook=first)], now=desk.now)
+    desk.later(1)
+    assert ids(await claim(desk, worker)) == [1]  # and nobody could tell it
+    [again] = (await claim(desk, worker, held=frozenset({first.claim}))).hooks
+    assert (again.id, again.attempts, again.results) == (1, 1, ())
 
 
 async def test_payloads_bound_a_claim_and_one_that_is_larger_comes_alone(desk: "Desk") -> None:

@@ -12,6 +12,8 @@ from moxlib.queue.types import AttemptResult, Event, EventType, RequireTLS, Resu
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk
 
+    from moxlib.queue.storage.base import Settlement
+
 SECOND = timedelta(seconds=1)
 
 
@@ -284,6 +286,29 @@ async def test_a_message_is_settled_once(desk: "Desk") -> None:
         assert await desk.settle(worker, again) == {1}
     assert await desk.message(1) == before
     assert await desk.storage.events(after=0, limit=9) == ()
+
+
+@pytest.mark.parametrize("kind", ["retry", "deliver", "give back"])
+async def test_what_a_worker_settles_once_more_leaves_its_next_claim_alone(desk: "Desk", kind: str) -> None:
+    """So it is after a commit whose end the worker did not hear of: it tries again, and has claimed anew meanwhile."""
+    await desk.submit("a@x.example")
+    worker = await desk.worker()
+    claimed = (await desk.claim_one(worker)).message
+    settlements: dict[str, Settlement] = {
+        "retry": desk.retry(claimed, after=1),
+        "deliver": desk.deliver(claimed),
+        "give back": desk.give_back(claimed),
+    }
+    first = "give back" if kind == "give back" else "retry"
+    assert await desk.settle(worker, settlements[first]) == frozenset()
+    desk.later(1)
+    again = (await desk.claim_one(worker)).message
+    assert await desk.settle(worker, settlements[kind]) == {1}
+    assert await desk.message(1) == again
+    assert await desk.settle(worker, desk.deliver(again)) == frozenset()
+    retired = await desk.storage.get_retired(1)
+    assert retired is not None
+    assert [result.attempt for result in retired.results] == list(range(1, again.attempts + 1))
 
 
 async def test_many_kinds_settle_together(desk: "Desk") -> None:

@@ -261,12 +261,12 @@ def _check_message(
     kinds = [result[1] for result in results]
     numbers = [result[0] for result in results]
     assert event == "delivered", f"message {id_} ended as {event}: {kinds}"
-    assert numbers == list(range(1, attempts + 1)), f"the history of message {id_} has gaps: {results}"
+    taken = [copy.get("attempt") for copy in copies]
+    assert numbers == list(range(1, attempts + 1)), f"the history of message {id_} has gaps: {results}, taken: {taken}"
     assert (kinds[-1], kinds.count("delivered")) == ("delivered", 1), f"message {id_}: {kinds}"
     doubtful = {result[0] for result in results if result[1] in DOUBTFUL}
     assert 1 <= len(copies) <= 1 + len(doubtful), f"the peer took message {id_} {len(copies)} times: {kinds}"
     if "attempt" in copies[0]:  # the peer knows which attempt each copy was
-        taken = [copy["attempt"] for copy in copies]
         assert len(set(taken)) == len(taken), f"one attempt of message {id_} was made twice: {taken}"
         assert set(taken) - {attempts} <= doubtful, f"message {id_} was taken in attempts {taken}: {kinds}"
         assert attempts in taken, f"the peer does not have the attempt that delivered message {id_}"

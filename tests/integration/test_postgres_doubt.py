@@ -20,7 +20,7 @@ import pytest
 
 from moxlib.queue import Delivered, Delivery, Outcome, Queue, QueueConfig
 from moxlib.queue.errors import StorageUnavailable
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits, Retire
+from moxlib.queue.storage.base import ClaimRequest, DestinationLimits, GiveBack, Retire
 from moxlib.queue.storage.postgres import PostgresStorage, engine
 from moxlib.queue.types import AttemptResult, EventType, ResultKind
 from moxlib.testing import FakeClock
@@ -410,6 +410,24 @@ async def test_a_settlement_happens_once_and_nothing_is_called_lost(desk: Desk, 
     assert desk.rows("SELECT id FROM moxlib_retired") == [(id_,)]
     assert desk.rows("SELECT message, type FROM moxlib_event") == [(id_, "delivered")]
     assert desk.count("message") == desk.count("content") == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_settlement_in_doubt_that_is_made_again_leaves_the_next_claim_alone(desk: Desk, proxy: Proxy) -> None:
+    id_ = await desk.submit()
+    worker = await desk.register()
+    [claim] = (await desk.storage.claim(worker, desk.request())).claims
+    given_back = [GiveBack(message=claim.message)]
+    proxy.arm("after", proxy.shut)
+    with pytest.raises(StorageUnavailable) as caught:
+        await desk.storage.settle(worker, given_back, now=desk.clock.now())
+    assert caught.value.in_doubt
+    proxy.open = True
+    await desk.clock.advance(1)
+    [again] = (await claim_patiently(desk, worker)).claims
+    assert await desk.storage.settle(worker, given_back, now=desk.clock.now()) == {id_}
+    assert desk.rows("SELECT owner, attempts FROM moxlib_message") == [(worker, 1)]
+    assert await desk.storage.settle(worker, [retire(again.message, desk)], now=desk.clock.now()) == frozenset()
 
 
 # a server that crashes

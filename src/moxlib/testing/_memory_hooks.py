@@ -160,7 +160,7 @@ class HookState:
         """Claim for a worker that is registered."""
         if request.held is not None:
             owned = [w for _, w in sorted(self.waiting.items()) if w.owner == worker]
-            for there in [w for w in owned if w.hook.id not in request.held]:
+            for there in [w for w in owned if w.hook.claim not in request.held]:
                 self.give_back(there, request.now)
         for url in request.release:
             if self.owners.get(url) == worker:
@@ -273,7 +273,7 @@ class MemoryHooks:
         lost: set[int] = set()
         for settlement in settlements:
             there = self._state.waiting.get(settlement.hook.id)
-            if there is None or there.owner != worker:
+            if there is None or there.owner != worker or there.hook.claim != settlement.hook.claim:
                 lost.add(settlement.hook.id)
             elif (disabled := self._state.settle(settlement, now)) is not None:
                 self._log(disabled, now)

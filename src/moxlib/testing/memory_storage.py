@@ -157,11 +157,12 @@ class MemoryStorage:
         state = self._state
         lost: set[int] = set()
         for settlement in settlements:
-            id_ = settlement.message.id
-            if state.owner.get(id_) == worker:
-                self._settle_one(settlement, state.messages[id_], now)
+            claimed = settlement.message
+            stored = state.messages.get(claimed.id)
+            if state.owner.get(claimed.id) == worker and stored is not None and _claim(stored) == _claim(claimed):
+                self._settle_one(settlement, stored, now)
             else:
-                lost.add(id_)
+                lost.add(claimed.id)
         return frozenset(lost)
 
     def _settle_one(self, settlement: Settlement, stored: Message, now: datetime) -> None:
@@ -446,3 +447,8 @@ class MemoryStorage:
         for message in changed:
             self._state.lower_turn(message)
         return len(changed)
+
+
+def _claim(message: Message) -> tuple[int, datetime | None]:
+    """Return what a claim is known by, besides its worker: no other one by the same worker is known by that."""
+    return message.attempts, message.last_attempt

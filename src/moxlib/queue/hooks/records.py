@@ -12,6 +12,7 @@ __all__ = [
     "INCOMING",
     "Hook",
     "HookEndpoint",
+    "HookKey",
     "HookOutcome",
     "HookPlan",
     "HookResult",
@@ -112,6 +113,15 @@ class Hook:
     blocked: bool = False
     """It waits until an earlier one of its message is done."""
     results: tuple[HookResult, ...] = ()
+
+    @property
+    def claim(self) -> "HookKey":
+        """What a worker's claim of it is known by: no other claim by the same worker is known by that."""
+        return self.id, self.attempts, self.last_attempt
+
+
+HookKey = tuple[int, int, datetime | None]
+"""A claim of a webhook: its id, which attempt it is for, and when it was made."""
 
 
 class HookOutcome(StrEnum):

@@ -3,10 +3,11 @@
 In the queue's own terms, never "run this SQL". Every method is one transaction: all of it is durable when the method
 returns, and none of it has happened when it raises. Every time is passed in.
 
-A *worker* is a registered claimant with a lease. Its id grows with each registration and is never used again, so it is
-the fencing token: what a worker claimed is settled only while the message still names that worker as its owner. A
-worker whose lease has run out is taken back by any other one: its messages are due again, and its own late settlements
-find nothing to settle.
+A *worker* is a registered claimant with a lease. Its id grows with each registration and is never used again. Together
+with a claim's attempt and time it is the fencing token: what a worker claimed is settled only while the message still
+names that worker as its owner, and is in that very claim. A worker whose lease has run out is taken back by any other
+one: its messages are due again, and its own late settlements find nothing to settle. Nor do those that a worker makes
+once more because it did not hear how the commit went, when it has claimed the message anew meanwhile.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -333,7 +334,11 @@ class Storage(Protocol):
         ...
 
     async def settle(self, worker: int, settlements: Sequence[Settlement], *, now: datetime) -> frozenset[int]:
-        """Settle claimed messages in one transaction; return the ids this worker no longer owned (left untouched)."""
+        """Settle claimed messages in one transaction; return the ids this worker no longer owned (left untouched).
+
+        Nor does it own, for this, what it has given back or settled since and then claimed again: each settlement is of
+        the claim that its message came with, known by the worker, `attempts` and `last_attempt`.
+        """
         ...
 
     async def take_connection(self, destination: str, rate: Rate, *, now: datetime) -> datetime | None:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Protocol
 
-from moxlib.queue.hooks.records import Hook, HookEndpoint, NewHook, PlanFor, Replay, RetiredHook
+from moxlib.queue.hooks.records import Hook, HookEndpoint, HookKey, NewHook, PlanFor, Replay, RetiredHook
 from moxlib.queue.hooks.selection import HookFilter, HookHistoryFilter
 from moxlib.queue.hooks.settlement import HookSettlement
 from moxlib.queue.selection import Cursor, Page, Sort
@@ -34,7 +34,7 @@ class HookClaimRequest:
     room: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     release: Sequence[str] = ()
     """Endpoints that are given back first."""
-    held: frozenset[int] | None = None
+    held: frozenset[HookKey] | None = None
     """After a claim that seemed to fail: what the worker knows it has. If it owns more, that is given back first."""
 
 

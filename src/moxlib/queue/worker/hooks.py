@@ -21,7 +21,7 @@ from moxlib.errors import StorageError
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.hooks.caller import CallResult
 from moxlib.queue.hooks.config import HookConfig
-from moxlib.queue.hooks.records import INCOMING, Hook
+from moxlib.queue.hooks.records import INCOMING, Hook, HookKey
 from moxlib.queue.hooks.settlement import (
     HookDisable,
     HookGiveBack,
@@ -103,8 +103,8 @@ class HookWorker:
         )
         self._places = asyncio.Semaphore(config.worker.webhook_calls)
         self._lanes: dict[str, HookLane] = {}
-        self._claimed: Counter[int] = Counter()
-        """Claimed and not settled, by id; twice, where the lease was lost while the first call was under way."""
+        self._claimed: Counter[HookKey] = Counter()
+        """Claimed and not settled; twice, where the lease was lost while the first call was under way."""
         self._in_doubt = False  # the last claim seemed to fail
         self._full = False
         self._stopping = asyncio.Event()
@@ -216,14 +216,14 @@ class HookWorker:
             await asyncio.wait([claiming])
             if not claiming.cancelled() and claiming.exception() is None:
                 hooks = claiming.result().hooks
-                self._claimed.update(hook.id for hook in hooks)
+                self._claimed.update(hook.claim for hook in hooks)
                 self._settler.add(worker, [HookGiveBack(hook=hook) for hook in hooks])
             raise
 
     def _dispatch(self, worker: int, claim: HookClaim, request: HookClaimRequest) -> None:
         if worker != self._tenure.id():
             return  # its lease was lost meanwhile, and what it claimed is taken back
-        self._claimed.update(hook.id for hook in claim.hooks)
+        self._claimed.update(hook.claim for hook in claim.hooks)
         self._settler.expected = len(self._claimed)
         now = self._clock.monotonic()
         cut = len(claim.hooks) >= request.limit
@@ -359,9 +359,9 @@ class HookWorker:
 
     def _uncount(self, hooks: Iterable[Hook]) -> None:
         for hook in hooks:
-            self._claimed[hook.id] -= 1
-            if not self._claimed[hook.id]:
-                del self._claimed[hook.id]
+            self._claimed[hook.claim] -= 1
+            if not self._claimed[hook.claim]:
+                del self._claimed[hook.claim]
 
     def _give_back(self, lane: HookLane) -> None:
         self._settler.add(self._tenure.id(), [HookGiveBack(hook=hook) for hook in lane.clear()])

@@ -13,7 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from moxlib.queue.hooks.payload import hook_of_event
-from moxlib.queue.hooks.records import Hook, HookOutcome, HookPlan, HookResult, NewHook
+from moxlib.queue.hooks.records import Hook, HookKey, HookOutcome, HookPlan, HookResult, NewHook
 from moxlib.queue.hooks.settlement import (
     HookDisable,
     HookGiveBack,
@@ -77,8 +77,8 @@ CLAIMED = f"SELECT {HOOK_COLUMNS} FROM moxlib_hook m WHERE m.id IN ({{ids}})"  #
 NEXT_TURN = "SELECT turn FROM moxlib_hook_endpoint WHERE turn IS NOT NULL AND owner IS NULL ORDER BY turn LIMIT 1"
 EARLIEST_TURN = "SELECT min(turn) FROM moxlib_hook_endpoint"
 
-ALL_OWNED = "SELECT id, url FROM moxlib_hook WHERE owner = ? ORDER BY id"
-OWNED = "SELECT id, url, message FROM moxlib_hook WHERE owner = ? AND id IN ({ids})"
+ALL_OWNED = "SELECT id, attempts, claimed_at, url FROM moxlib_hook WHERE owner = ? ORDER BY id"
+OWNED = "SELECT id, attempts, claimed_at, url, message FROM moxlib_hook WHERE owner = ? AND id IN ({ids})"
 RETRY = """UPDATE moxlib_hook SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
     results = ? WHERE id = ?"""
 GIVE_BACK = """UPDATE moxlib_hook SET owner = NULL, claimed_at = NULL, attempts = attempts - 1, next_attempt = ?
@@ -245,9 +245,12 @@ def claim(tx: Tx, worker: int, request: HookClaimRequest) -> HookClaim:
     return HookClaim(hooks=_load(tx, list(taken)), next_turn=_next_turn(tx, worker, request))
 
 
-def _resync(tx: Tx, worker: int, held: Container[int], at: int) -> None:
+def _resync(tx: Tx, worker: int, held: Container[HookKey], at: int) -> None:
     """Give back what a worker owns and does not know of: it was claimed, but nobody could tell it so."""
-    unknown = [(id_, url) for id_, url in tx.query(ALL_OWNED, (worker,)) if id_ not in held]
+    unknown: list[tuple[int, str]] = []
+    for id_, attempts, claimed_at, url in tx.query(ALL_OWNED, (worker,)):
+        if (id_, attempts, moment(claimed_at)) not in held:
+            unknown.append((id_, url))
     tx.executemany(GIVE_BACK, [(at, id_) for id_, _ in unknown])
     set_turns(tx, {url for _, url in unknown})
 
@@ -285,8 +288,11 @@ def settle(
     tx.serialize(LOCK)
     at = micros(now)
     owned: dict[int, tuple[str, int | None]] = {}
-    for marks, piece in in_lists(sorted({s.hook.id for s in settlements})):
-        owned |= {id_: (url, message) for id_, url, message in tx.query(OWNED.format(ids=marks), (worker, *piece))}
+    claims = {s.hook.id: s.hook.claim for s in settlements}
+    for marks, piece in in_lists(sorted(claims)):
+        for id_, attempts, claimed_at, url, message in tx.query(OWNED.format(ids=marks), (worker, *piece)):
+            if claims[id_] == (id_, attempts, moment(claimed_at)):
+                owned[id_] = (url, message)
     lost = frozenset(s.hook.id for s in settlements if s.hook.id not in owned)
     mine = [s for s in settlements if s.hook.id in owned]
     touched = {url for url, _ in owned.values()}

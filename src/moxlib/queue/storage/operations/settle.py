@@ -1,6 +1,7 @@
 """Settling claimed messages: outcomes, history and events of many deliveries in one transaction.
 
-Whatever this worker no longer owns is left untouched: the owner is the fencing token.
+Whatever this worker no longer owns is left untouched, and so is what it owns by a later claim than the one it settles:
+owner, attempt and time of the claim are the fencing token.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -13,16 +14,15 @@ from moxlib.queue.storage.operations.destination import lower_turns, lower_turns
 from moxlib.queue.storage.operations.fromids import forget_fromids
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.insert import insert_all
-from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros
+from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros, moment
 from moxlib.queue.storage.operations.suppression import judge_recipients
 from moxlib.queue.storage.tx import DropFile, Given, Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, FeedbackSource, Message, Retired
 
 __all__ = ["event_row", "insert_events", "lock_submissions", "retire_rows", "settle"]
 
-OWNED = (
-    "SELECT id, destination, hold FROM moxlib_message WHERE owner = ? AND id IN ({ids}) ORDER BY id /*pg FOR UPDATE */"
-)
+OWNED = """SELECT id, attempts, claimed_at, destination, hold FROM moxlib_message
+    WHERE owner = ? AND id IN ({ids}) ORDER BY id /*pg FOR UPDATE */"""
 RETRY = """UPDATE moxlib_message SET owner = NULL, last_attempt = claimed_at, claimed_at = NULL, next_attempt = ?,
     hold = ?, results = ? WHERE id = ?"""
 GIVE_BACK = "UPDATE moxlib_message SET owner = NULL, claimed_at = NULL, attempts = attempts - 1 WHERE id = ?"
@@ -91,7 +91,7 @@ def settle(
 ) -> frozenset[int]:
     """Settle what the worker owns; return the ids it no longer does. `drop_file` removes a content file."""
     at = micros(now)
-    owned = _owned(tx, worker, [settlement.message.id for settlement in settlements])
+    owned = _owned(tx, worker, settlements)
     lost: set[int] = set()
     retry: list[Retry] = []
     give_back: list[GiveBack] = []
@@ -140,11 +140,13 @@ def _events(
                     yield event_row(s.message, EventType.DELAYED, s.result, at)
 
 
-def _owned(tx: Tx, worker: int, ids: Sequence[int]) -> Mapping[int, tuple[str, bool]]:
+def _owned(tx: Tx, worker: int, settlements: Sequence[Settlement]) -> Mapping[int, tuple[str, bool]]:
+    claims = {s.message.id: (s.message.attempts, s.message.last_attempt) for s in settlements}
     owned: dict[int, tuple[str, bool]] = {}
-    for marks, piece in in_lists(sorted(ids)):
-        rows = tx.query(OWNED.format(ids=marks), (worker, *piece))
-        owned |= {id_: (destination, bool(hold)) for id_, destination, hold in rows}
+    for marks, piece in in_lists(sorted(claims)):
+        for id_, attempts, claimed_at, destination, hold in tx.query(OWNED.format(ids=marks), (worker, *piece)):
+            if claims[id_] == (attempts, moment(claimed_at)):
+                owned[id_] = (destination, bool(hold))
     return owned
 
 
