@@ -78,6 +78,14 @@ def test_cutting_does_not_matter(chunks: list[bytes]) -> None:
 
 
 @given(dialogues)
+def test_what_is_said_again_is_read_again(data: bytes) -> None:
+    parser = ReplyParser()
+    replies, error = parser.feed(data, Command.MAIL)
+    if error is None and not parser.pending:
+        assert parser.feed(data, Command.MAIL) == (tuple(replies), None)
+
+
+@given(dialogues)
 def test_replies_are_bounded_and_printable(data: bytes) -> None:
     for reply in parsed([data])[0]:
         assert 0 <= reply.code <= 999

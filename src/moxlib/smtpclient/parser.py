@@ -4,6 +4,7 @@ What a peer says is bounded, and never cut: what is longer than a limit is an er
 """
 
 import re
+from collections.abc import Sequence
 
 from moxlib.smtpclient.errors import ProtocolError
 from moxlib.smtpclient.reply import Command, Reply, escape
@@ -16,7 +17,8 @@ MAX_REPLY_LINE = (
 MAX_AUTH_LINE = 12_288  # RFC 4954 4: what a line of an authentication exchange may have.
 MAX_REPLY_LINES = 128  # EHLO of the largest servers has some 30 lines; bounds a reply to 256 KiB.
 _SHOWN = 512  # bytes of a bad line in its error: what RFC 5321 allows a good one
-_CACHED_REPLIES = 64  # One peer says "250 2.1.5 Ok" again and again; parsed once, it costs a tenth.
+_CACHED = 64  # One peer says "250 2.1.5 Ok" again and again; parsed once, it costs a tenth.
+_CACHED_GROUP = 512  # bytes of replies that come together, as to MAIL, RCPT and DATA in one group
 
 _REPLY_LINE = re.compile(rb"([0-9]{3})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([0-9])\.[0-9]{1,9}\.[0-9]{1,9}(?![0-9])")
@@ -38,7 +40,7 @@ class ReplyParser:
         self._rest = b""
         self._code = b""
         self._lines: list[str] = []
-        self._cache: dict[bytes, Reply] = {}
+        self._cache: dict[bytes, tuple[Reply, ...]] = {}  # by what came at once, and by lines
 
     @property
     def max_line(self) -> int:
@@ -65,7 +67,7 @@ class ReplyParser:
         """Whether part of a reply has come."""
         return bool(self._rest or self._lines)
 
-    def feed(self, data: bytes, command: Command) -> tuple[list[Reply], ProtocolError | None]:
+    def feed(self, data: bytes, command: Command) -> tuple[Sequence[Reply], ProtocolError | None]:
         """Return the replies that `data` completes, and what is wrong with what follows them, if anything is.
 
         After an error the parser must not be fed again.
@@ -74,28 +76,36 @@ class ReplyParser:
             data: the next bytes from the peer, in any chunking.
             command: what is being waited for, to be named in the error.
         """
-        if not self._rest and not self._lines:
-            known = self._cache.get(data)  # Mostly one reply comes at a time, and the same again and again.
+        at_start = not self.pending
+        if at_start:
+            known = self._cache.get(data)  # Mostly the same comes again and again.
             if known is not None:
-                return [known], None
+                return known, None
         replies: list[Reply] = []
         if self._rest:
             data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
         for line in lines:
-            reply = self._cache.get(line + b"\n") if not self._lines else None
-            if reply is None:
-                try:
-                    reply = self._line(line, command)
-                except ProtocolError as error:
-                    return replies, error
-                if reply is None:
-                    continue
-            replies.append(reply)
+            cached = self._cache.get(line + b"\n") if not self._lines else None
+            if cached is not None:
+                replies += cached
+                continue
+            try:
+                reply = self._line(line, command)
+            except ProtocolError as error:
+                return replies, error
+            if reply is not None:
+                replies.append(reply)
         if len(self._rest) >= self.max_line:
             return replies, self._broken(f"a line of more than {self.max_line} bytes", command, self._rest)
+        if at_start and not self.pending and len(data) <= _CACHED_GROUP:
+            self._keep(data, tuple(replies))
         return replies, None
+
+    def _keep(self, data: bytes, replies: tuple[Reply, ...]) -> None:
+        if len(self._cache) < _CACHED:
+            self._cache[data] = replies
 
     def _line(self, line: bytes, command: Command) -> Reply | None:
         """Take one line, without its LF; return the reply that it completes."""
@@ -117,8 +127,7 @@ class ReplyParser:
         if not self._lines:
             texts: tuple[str, ...] = (escape(bare),)
             reply = Reply(code=code, enhanced=self._enhanced_code(code, texts), lines=texts)
-            if len(self._cache) < _CACHED_REPLIES:
-                self._cache[line + b"\n"] = reply
+            self._keep(line + b"\n", (reply,))
             return reply
         texts = (*self._lines, escape(bare))
         self._lines.clear()

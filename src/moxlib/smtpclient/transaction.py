@@ -10,6 +10,7 @@ A peer that announces CHUNKING and then does not know BDAT may take the message 
 `DeliveryResult.chunking_refused` says so.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -55,6 +56,7 @@ class Transaction(Exchange[DeliveryResult]):
         "_chunking",
         "_chunking_refused",
         "_content",
+        "_data",
         "_final",
         "_finals",
         "_lines_checked",
@@ -120,6 +122,7 @@ class Transaction(Exchange[DeliveryResult]):
         self._rcpt_commands = rcpt_commands(recipients, asked, smtputf8=smtputf8)
         self._recipients = recipients
         self._content = content
+        self._data: bytes | None = None  # of the content, what is sent after 354
         self._lines_checked = lines_checked
         self._chunking = chunking and extensions.chunking
         self._stuffer = (DotStuffer() if lines_checked else CheckedStuffer()) if content is None else None
@@ -133,6 +136,14 @@ class Transaction(Exchange[DeliveryResult]):
         self._answered = False
         self.ended: bool = False
         self.wants_content: bool = False
+
+    def prepare(self) -> None:
+        """Make ready what the peer will ask for next, while it has yet to answer: it need not wait for that then."""
+        content = self._content
+        by_data = self._session.extensions.pipelining or not self._chunking
+        if content is not None and self.awaiting is not None and by_data:
+            with contextlib.suppress(InvalidContent):  # which is found again when the content is asked for
+                self._data = self._as_data(content)
 
     # Content in chunks
 
@@ -324,9 +335,8 @@ class Transaction(Exchange[DeliveryResult]):
             self.wake()
             reply = yield Command.CONTENT
         else:
-            self._check_content(self._content)
-            self._send_data(as_data(self._content))
-            self._content = None
+            self._send_data(self._data or self._checked_data(self._content))
+            self._content = self._data = None
             reply = yield Command.END_OF_DATA
         if not self.ended:
             self._take_early(reply)
@@ -346,14 +356,18 @@ class Transaction(Exchange[DeliveryResult]):
             raise early
         self._final = (Command.CONTENT, reply)
 
-    def _check_content(self, content: bytes) -> None:
+    def _checked_data(self, content: bytes) -> bytes:
+        try:
+            return self._as_data(content)
+        except InvalidContent as error:
+            reason = f"the content cannot be sent: {error}"
+            self._session.break_off(ConnectionLost(command=Command.CONTENT, reason=reason))
+            raise
+
+    def _as_data(self, content: bytes) -> bytes:
         if not self._lines_checked:
-            try:
-                check_lines(content)
-            except InvalidContent as error:
-                reason = f"the content cannot be sent: {error}"
-                self._session.break_off(ConnectionLost(command=Command.CONTENT, reason=reason))
-                raise
+            check_lines(content)
+        return as_data(content)
 
     def _end_nothing(self, data: Reply, accepted: int) -> Steps[None]:
         """End a DATA that was taken though there is nothing to send."""

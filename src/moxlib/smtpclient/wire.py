@@ -73,6 +73,7 @@ class Wire(asyncio.BufferedProtocol):
         """Submit a transaction, and return when it is done or wants its content."""
         self.session.submit(transaction)
         self.flush()
+        transaction.prepare()
         await self.wait(transaction)
 
     async def start_tls(self, context: ssl.SSLContext, name: str, seconds: float) -> None:

@@ -13,7 +13,7 @@ def parse(data: bytes, *, enhanced: bool = True) -> list[Reply]:
     replies, error = parser.feed(data, Command.RCPT)
     assert error is None
     assert not parser.pending
-    return replies
+    return list(replies)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,23 @@ def test_a_repeated_reply_is_read_anew_when_enhanced_codes_begin() -> None:
     assert parser.feed(b"250 2.0.0 ok\r\n", Command.EHLO)[0][0].enhanced == ""
     parser.enhanced = True
     assert [reply.enhanced for reply in parser.feed(b"250 2.0.0 ok\r\n" * 2, Command.EHLO)[0]] == ["2.0.0"] * 2
+
+
+def test_replies_that_come_together_again_are_read_anew_when_enhanced_codes_begin() -> None:
+    parser = ReplyParser()
+    group = b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n"
+    assert [reply.enhanced for reply in parser.feed(group, Command.MAIL)[0]] == ["", "", ""]
+    parser.enhanced = True
+    for _ in range(2):
+        assert [reply.enhanced for reply in parser.feed(group, Command.MAIL)[0]] == ["2.1.0", "2.1.5", ""]
+
+
+def test_a_group_equal_to_a_known_one_inside_a_longer_reply_is_part_of_that() -> None:
+    parser = ReplyParser()
+    assert len(parser.feed(b"250 ok\r\n250 ok\r\n", Command.MAIL)[0]) == 2
+    assert parser.feed(b"250-more\r\n", Command.MAIL) == ([], None)
+    first, second = parser.feed(b"250 ok\r\n250 ok\r\n", Command.MAIL)[0]
+    assert (first.lines, second.lines) == (("250-more", "250 ok"), ("250 ok",))
 
 
 def test_a_line_equal_to_a_known_reply_inside_a_longer_one_is_part_of_that() -> None:

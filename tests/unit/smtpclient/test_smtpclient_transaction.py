@@ -397,6 +397,34 @@ def test_a_bare_line_end_in_the_content(content: bytes, where: int) -> None:
     assert not transaction.result.usable
 
 
+@pytest.mark.parametrize("extensions", [STEPWISE, PIPELINED, ("CHUNKING",), (*PIPELINED, "CHUNKING")])
+@pytest.mark.parametrize("content", [b"hi\r\n", b".\r\n..\r\nno end", b""])
+def test_what_is_prepared_while_the_server_has_yet_to_answer_is_what_is_sent(
+    extensions: tuple[str, ...], content: bytes
+) -> None:
+    sent: dict[bool, list[bytes]] = {False: [], True: []}
+    for prepared, pieces in sent.items():
+        session = greeted(*extensions)
+        transaction = submitted(session, content=content, size=len(content))
+        while not transaction.done:
+            if prepared:
+                transaction.prepare()  # at any time, and again
+            pieces.append(session.data_to_send())
+            session.receive(b"354 go\r\n" if transaction.awaiting is Command.DATA else b"250 ok\r\n")
+        assert kinds(transaction.result) == [Accepted]
+    assert sent[True] == sent[False]
+
+
+def test_a_bare_line_end_that_is_found_early_is_told_when_the_content_is_asked_for() -> None:
+    session = greeted(*PIPELINED)
+    transaction = submitted(session, content=b"a\nb\r\n")
+    transaction.prepare()
+    session.data_to_send()
+    assert not transaction.done
+    session.receive(b"250 ok\r\n550 5.1.1 no\r\n503 5.5.1 nobody\r\n")
+    assert kinds(transaction.result) == [Refused], "nothing of it was asked for"
+
+
 def test_checked_lines_are_not_checked_again() -> None:
     session = greeted()
     sent, _ = talk(
