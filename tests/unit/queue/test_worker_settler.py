@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from moxlib.queue.worker.settler import Settler
+import pytest
+
+from moxlib.errors import StorageError
+from moxlib.queue.errors import StorageUnavailable
+from moxlib.queue.worker.settler import RETRY_SECONDS, Settler
 from moxlib.testing import FakeClock
 
 GUARD = 10  # seconds after which a test that hangs fails instead
@@ -82,3 +86,37 @@ async def test_what_is_being_committed_is_not_to_come() -> None:
         made.close(LONG)
         await running
     assert storage.batches == [[1, 2], [3, 4, 5], [6]]
+
+
+class Failing(Storage):
+    """Fails once, then says that 1 is not the worker's."""
+
+    def __init__(self, error: StorageError) -> None:
+        super().__init__()
+        self._errors = [error]
+
+    async def settle(self, worker: int, settlements: Sequence[int], *, now: datetime) -> frozenset[int]:
+        self.batches.append(list(settlements))
+        if self._errors:
+            self.begun.set()
+            raise self._errors.pop()
+        return frozenset({1})
+
+
+@pytest.mark.parametrize(("in_doubt", "told"), [(False, {1}), (True, set())])
+async def test_what_a_try_in_doubt_may_have_settled_is_not_called_lost(in_doubt: bool, told: set[int]) -> None:
+    storage = Failing(StorageUnavailable("the server is gone", in_doubt=in_doubt))
+    clock = FakeClock()
+    lost: list[frozenset[int]] = []
+    made: Settler[int] = Settler(
+        storage, clock, timedelta(0), settled=lambda _, ids: lost.append(ids), trouble=lambda *_: None
+    )
+    running = asyncio.create_task(made.run())
+    async with asyncio.timeout(GUARD):
+        made.add(1, [1, 2])
+        await storage.begun.wait()
+        await clock.advance(RETRY_SECONDS[0])
+        made.close(LONG)
+        await running
+    assert storage.batches == [[1, 2], [1, 2]]
+    assert lost == [told]

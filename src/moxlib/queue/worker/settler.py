@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
+from moxlib.queue.errors import StorageUnavailable
 
 __all__ = ["Settler"]
 
@@ -108,10 +109,12 @@ class Settler(Generic[S]):
 
     async def _commit(self, worker: int, batch: Sequence[S]) -> None:
         tries = 0
+        in_doubt = False
         while True:
             try:
                 lost = await self._storage.settle(worker, batch, now=self._clock.now())
             except StorageError as error:
+                in_doubt = in_doubt or (isinstance(error, StorageUnavailable) and error.in_doubt)
                 self._trouble("settling attempts", error)
                 if self._clock.monotonic() >= self._deadline:
                     raise
@@ -119,5 +122,5 @@ class Settler(Generic[S]):
                 tries += 1
             else:
                 self._under_way -= len(batch)
-                self._settled(batch, lost)
+                self._settled(batch, frozenset() if in_doubt else lost)  # an earlier try may have settled those
                 return
