@@ -22,7 +22,7 @@ from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, Unkn
 from moxlib.queue.events import EventFeed, EventMethods
 from moxlib.queue.explain import Explanation, explain_message, explain_retired
 from moxlib.queue.incoming import IncomingMethods
-from moxlib.queue.intake import Entropy, MessageSource, Options, prepare
+from moxlib.queue.intake import Entropy, MessageSource, prepare
 from moxlib.queue.notify import Notifier, fail_and_tell
 from moxlib.queue.observer import NullObserver, Observer
 from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
@@ -32,6 +32,7 @@ from moxlib.queue.storage.base import RunBlocking, Storage
 from moxlib.queue.storage.content import ContentWriter, MessageContent, Spool
 from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
+from moxlib.queue.submit_options import Options
 from moxlib.queue.suppressions import SuppressionMethods
 from moxlib.queue.transport.base import Transport
 from moxlib.queue.types import EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
