@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from benchmarks._mail import SENDER, directory, message, recipient
 from benchmarks._report import Figure
 from moxlib.queue import Delivered, Queue
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits, GiveBack
+from moxlib.queue.storage.claims import ClaimRequest, DestinationLimits
+from moxlib.queue.storage.settlement import GiveBack
 from moxlib.queue.storage.sqlite import SQLiteStorage
 
 if TYPE_CHECKING:

@@ -13,29 +13,13 @@ from typing import Any
 import pytest
 
 from moxlib.queue.selection import MessageFilter, Page, Sort
-from moxlib.queue.storage.base import (
-    Claim,
-    ClaimRequest,
-    ClaimResult,
-    DestinationLimits,
-    GiveBack,
-    Retire,
-    Retry,
-    Settlement,
-    Storage,
-)
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.claims import Claim, ClaimRequest, ClaimResult, DestinationLimits
 from moxlib.queue.storage.postgres import PostgresStorage
+from moxlib.queue.storage.settlement import GiveBack, Retire, Retry, Settlement
 from moxlib.queue.storage.sqlite import SQLiteStorage
-from moxlib.queue.types import (
-    AttemptResult,
-    EventType,
-    Message,
-    NewRecipient,
-    NewSubmission,
-    ResultKind,
-    StoredContent,
-    Submission,
-)
+from moxlib.queue.submission import NewRecipient, NewSubmission, StoredContent, Submission
+from moxlib.queue.types import AttemptResult, EventType, Message, ResultKind
 from moxlib.testing.memory_storage import MemoryStorage
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

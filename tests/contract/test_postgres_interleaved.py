@@ -18,13 +18,13 @@ from tests.contract.database import GUARD, connect, execute, until_waiting
 
 from moxlib.queue import HoldRule, InvalidConnection, MessageFilter, StorageBusy
 from moxlib.queue.limits import Rate
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits
+from moxlib.queue.storage.claims import ClaimRequest, DestinationLimits
 from moxlib.queue.storage.operations import claim, destination, insert, operate, settle, workers
 from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.postgres.tx import Dialect, PostgresTx, SyncStatements
 from moxlib.queue.storage.tx import Tx
-from moxlib.queue.types import Idempotency, NewSubmission, Submission
+from moxlib.queue.submission import Idempotency, NewSubmission, Submission
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

@@ -15,7 +15,7 @@ from tests.contract.database import IN_DATABASES, connect, counts, execute
 from moxlib.queue import ContentDamaged, EventType, MessageFilter, Queue, QueueConfig
 from moxlib.queue.storage.content import MessageContent
 from moxlib.queue.storage.operations.insert import CHUNK
-from moxlib.queue.types import StoredContent
+from moxlib.queue.submission import StoredContent
 from moxlib.testing import FakeClock, RecordingTransport, run_until_idle
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from moxlib.queue import HoldRule, IdempotencyConflict, MessageFilter
 from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.sqlite.batch import Batch
 from moxlib.queue.storage.sqlite.storage import SQLiteStorage
-from moxlib.queue.types import Idempotency, NewSubmission, StoredContent, Submission
+from moxlib.queue.submission import Idempotency, NewSubmission, StoredContent, Submission
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

@@ -8,8 +8,9 @@ import pytest
 from tests.contract.conftest import content_of, submission_to
 
 from moxlib.queue.selection import MessageFilter
-from moxlib.queue.storage.base import Retire, Settlement
-from moxlib.queue.types import EventType, HoldRule, NewSubmission, ResultKind
+from moxlib.queue.storage.settlement import Retire, Settlement
+from moxlib.queue.submission import NewSubmission
+from moxlib.queue.types import EventType, HoldRule, ResultKind
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

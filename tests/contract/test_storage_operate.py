@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moxlib.queue.selection import MessageFilter
-from moxlib.queue.storage.base import DestinationLimits, Quarantine
+from moxlib.queue.storage.claims import DestinationLimits
+from moxlib.queue.storage.settlement import Quarantine
 from moxlib.queue.types import HoldRule, RequireTLS, ResultKind
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from moxlib.queue import MessageFilter
 from moxlib.queue.limits import Rate
-from moxlib.queue.storage.base import DestinationLimits
+from moxlib.queue.storage.claims import DestinationLimits
 from moxlib.queue.storage.operations import operate
 
 if TYPE_CHECKING:

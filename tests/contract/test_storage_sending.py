@@ -10,7 +10,7 @@ from tests.contract.database import GUARD, IN_DATABASES, connect, counts
 
 from moxlib.queue import IdempotencyConflict, MessageFilter, MessageLimitReached, RecipientLimitReached
 from moxlib.queue.sending import SendingLimits, Sent
-from moxlib.queue.types import Idempotency, Submission
+from moxlib.queue.submission import Idempotency, Submission
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moxlib.queue.selection import HistoryFilter, MessageFilter
-from moxlib.queue.storage.base import Quarantine
+from moxlib.queue.storage.settlement import Quarantine
 from moxlib.queue.types import AttemptResult, Event, EventType, RequireTLS, ResultKind, Retired
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk
 
-    from moxlib.queue.storage.base import Settlement
+    from moxlib.queue.storage.settlement import Settlement
 
 SECOND = timedelta(seconds=1)
 

@@ -9,7 +9,8 @@ import pytest
 
 from moxlib.queue.errors import QueueClosed
 from moxlib.queue.selection import MessageFilter
-from moxlib.queue.types import HoldRule, Message, NewRecipient, RequireTLS, StoredContent
+from moxlib.queue.submission import NewRecipient, StoredContent
+from moxlib.queue.types import HoldRule, Message, RequireTLS
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

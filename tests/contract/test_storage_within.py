@@ -9,8 +9,8 @@ from tests.contract.conftest import content_of, submission_to
 from tests.contract.database import GUARD, IN_DATABASES, connect, execute
 
 from moxlib.queue import HoldRule, InvalidConnection, MessageFilter
-from moxlib.queue.storage.base import DestinationLimits
-from moxlib.queue.types import NewSubmission, Submission
+from moxlib.queue.storage.claims import DestinationLimits
+from moxlib.queue.submission import NewSubmission, Submission
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from moxlib.queue.selection import MessageFilter
-from moxlib.queue.storage.base import CLAIM_BODY_MAX, ClaimResult, DestinationLimits, WorkerInfo
-from moxlib.queue.types import ResultKind, StoredContent
+from moxlib.queue.storage.claims import CLAIM_BODY_MAX, ClaimResult, DestinationLimits, WorkerInfo
+from moxlib.queue.submission import StoredContent
+from moxlib.queue.types import ResultKind
 
 if TYPE_CHECKING:
     from tests.contract.conftest import Desk

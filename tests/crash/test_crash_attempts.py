@@ -8,7 +8,7 @@ from tests.crash.programs.mail import SENDER
 
 from moxlib.queue import Deferred, Delivered, Delivery, DSNConfig, EventType, Outcome, Queue, QueueConfig, Retired
 from moxlib.queue.schedule import MAX_FORGIVEN
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits
+from moxlib.queue.storage.claims import ClaimRequest, DestinationLimits
 from moxlib.testing import FakeClock, MemoryStorage, run_until_empty, run_until_idle
 
 MAIL = b"Subject: hello\r\n\r\nhello\r\n"

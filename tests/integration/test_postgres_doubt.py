@@ -20,8 +20,9 @@ import pytest
 
 from moxlib.queue import Delivered, Delivery, Outcome, Queue, QueueConfig
 from moxlib.queue.errors import StorageUnavailable
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits, GiveBack, Retire
+from moxlib.queue.storage.claims import ClaimRequest, DestinationLimits
 from moxlib.queue.storage.postgres import PostgresStorage, engine
+from moxlib.queue.storage.settlement import GiveBack, Retire
 from moxlib.queue.types import AttemptResult, EventType, ResultKind
 from moxlib.testing import FakeClock
 

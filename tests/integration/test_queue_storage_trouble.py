@@ -34,7 +34,7 @@ from moxlib.queue import (
 from moxlib.queue.storage.sqlite import SQLiteStorage, engine, schema
 from moxlib.queue.storage.sqlite.batch import Batch
 from moxlib.queue.storage.sqlite.storage import Transactions
-from moxlib.queue.types import NewRecipient, NewSubmission, StoredContent, Submission
+from moxlib.queue.submission import NewRecipient, NewSubmission, StoredContent, Submission
 from moxlib.testing import FakeClock, RecordingTransport, run_until_idle
 
 HEAD = (

@@ -23,7 +23,7 @@ from moxlib.queue import (
     TooManyRecipients,
     UnknownTransport,
 )
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.submission import NewSubmission
 from moxlib.smtp import InvalidAddress
 from moxlib.testing import run_until_idle
 

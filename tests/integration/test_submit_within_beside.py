@@ -18,7 +18,7 @@ from moxlib.queue import (
     Queue,
     WorkerConfig,
 )
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits
+from moxlib.queue.storage.claims import ClaimRequest, DestinationLimits
 from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.testing import RecordingTransport, run_until_idle
 

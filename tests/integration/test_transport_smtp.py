@@ -36,7 +36,7 @@ from moxlib.queue import (
     Unknown,
 )
 from moxlib.queue.storage.content import ContentDirectory, MessageContent
-from moxlib.queue.types import StoredContent
+from moxlib.queue.submission import StoredContent
 from moxlib.sasl import Credentials
 from moxlib.smtpclient import Timeouts, unverified_context
 from moxlib.testing import Answer, ByCommand, Close, FakeClock, PeerSession, SMTPPeer, Stall, StartTLS

@@ -14,8 +14,8 @@ from moxlib.dsn import Action, Returned, parse_dsn
 from moxlib.queue import AttemptResult, EventType, Message, QueueConfig, ResultKind
 from moxlib.queue.notify import Notice, notice_of, notification
 from moxlib.queue.notify.report import head_of, is_report
-from moxlib.queue.storage.base import Retire, Retry
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.storage.settlement import Retire, Retry
+from moxlib.queue.submission import NewSubmission
 from moxlib.smtp import parse_path
 from moxlib.testing import FakeClock
 

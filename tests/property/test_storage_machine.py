@@ -23,37 +23,15 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from moxlib.queue.errors import IdempotencyConflict
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
-from moxlib.queue.storage.base import (
-    CLAIM_BODY_MAX,
-    Claim,
-    ClaimRequest,
-    ClaimResult,
-    DestinationLimits,
-    GiveBack,
-    Quarantine,
-    Retire,
-    Retry,
-    Settlement,
-    Storage,
-)
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.claims import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult, DestinationLimits
 from moxlib.queue.storage.operations import insert
 from moxlib.queue.storage.operations.claim import BUSY_RETRY
 from moxlib.queue.storage.postgres import PostgresStorage
+from moxlib.queue.storage.settlement import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.sqlite import SQLiteStorage
-from moxlib.queue.types import (
-    AttemptResult,
-    Event,
-    EventType,
-    HoldRule,
-    Idempotency,
-    Message,
-    NewRecipient,
-    NewSubmission,
-    RequireTLS,
-    ResultKind,
-    Retired,
-    StoredContent,
-)
+from moxlib.queue.submission import Idempotency, NewRecipient, NewSubmission, StoredContent
+from moxlib.queue.types import AttemptResult, Event, EventType, HoldRule, Message, RequireTLS, ResultKind, Retired
 from moxlib.testing import MemoryStorage
 
 if TYPE_CHECKING:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from moxlib.queue.incoming import NotFeedback
     from moxlib.queue.notify import Filed, MailboxTransport
     from moxlib.queue.observer import NullObserver, Observer
+    from moxlib.queue.outcome import Deferred, Delivered, Failed, Outcome, Trace, Unknown
     from moxlib.queue.queue import Queue
     from moxlib.queue.reply_class import Classifier, ReplyClass, Rule, read_rules
     from moxlib.queue.routing import Route
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from moxlib.queue.sending import SendingLimits, Sent
     from moxlib.queue.shaping import Shaping, ShapingChange, ShapingRules
     from moxlib.queue.sources import Source, SourceSet
+    from moxlib.queue.submission import Submission
     from moxlib.queue.suppression import Cause, Evidence, Expiry, Suppression, SuppressionPolicy
     from moxlib.queue.transport import (
         AttachedTransport,
@@ -66,22 +68,15 @@ if TYPE_CHECKING:
     from moxlib.queue.transport.direct import DirectTransport, IPFamily
     from moxlib.queue.types import (
         AttemptResult,
-        Deferred,
-        Delivered,
         Event,
         EventType,
-        Failed,
         FeedbackResult,
         FeedbackSource,
         HoldRule,
         Message,
-        Outcome,
         RequireTLS,
         ResultKind,
         Retired,
-        Submission,
-        Trace,
-        Unknown,
     )
 
 __all__ = [
@@ -197,10 +192,7 @@ _TRANSPORT = (
     "AttachedTransport Content Delivery FailTransport LMTPTransport ManagedTransport SMTPTransport Security "
     "Services SubmissionTransport SubmissionsTransport Transport"
 )
-_TYPES = (
-    "AttemptResult Deferred Delivered Event EventType Failed FeedbackResult FeedbackSource HoldRule Message Outcome "
-    "RequireTLS ResultKind Retired Submission Trace Unknown"
-)
+_TYPES = "AttemptResult Event EventType FeedbackResult FeedbackSource HoldRule Message RequireTLS ResultKind Retired"
 
 if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every misspelt name pass
     __getattr__, __dir__ = lazy_names(
@@ -221,6 +213,7 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             **dict.fromkeys(("NullObserver", "Observer"), ".observer"),
             **dict.fromkeys(("MOX_SCHEDULE", "RetrySchedule"), ".schedule"),
             **dict.fromkeys(("Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort"), ".selection"),
+            **dict.fromkeys(("Deferred", "Delivered", "Failed", "Outcome", "Trace", "Unknown"), ".outcome"),
             **dict.fromkeys(_TRANSPORT.split(), ".transport"),
             **dict.fromkeys(_TYPES.split(), ".types"),
             **dict.fromkeys(("Filed", "MailboxTransport"), ".notify"),
@@ -231,5 +224,6 @@ if not TYPE_CHECKING:  # a type checker that saw __getattr__ would let every mis
             "NotFeedback": ".incoming",
             "Queue": ".queue",
             "Route": ".routing",
+            "Submission": ".submission",
         },
     )

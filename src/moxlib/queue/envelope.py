@@ -8,9 +8,9 @@ from moxlib.message import HeaderFacts, envelope_of
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import NO_REQUEST, DSNRequest
 from moxlib.queue.errors import InvalidSubmission, TooManyRecipients
+from moxlib.queue.submission import NewRecipient
 from moxlib.queue.submit_options import Options
 from moxlib.queue.suppression import BaseRules, base_key
-from moxlib.queue.types import NewRecipient
 from moxlib.smtp import Address, parse_address, parse_path
 from moxlib.smtp import Path as SMTPPath
 

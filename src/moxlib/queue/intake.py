@@ -31,8 +31,9 @@ from moxlib.queue.fingerprint import fingerprint, message_digest
 from moxlib.queue.fromid import FromIDForSeveral, InvalidFromID, fromid_of, mail_from
 from moxlib.queue.schedule import RetrySchedule
 from moxlib.queue.storage.content import ContentWriter
+from moxlib.queue.submission import Idempotency, NewRecipient, NewSubmission, StoredContent
 from moxlib.queue.submit_options import Options
-from moxlib.queue.types import Idempotency, NewRecipient, NewSubmission, RequireTLS, StoredContent
+from moxlib.queue.types import RequireTLS
 from moxlib.smtp import Address, parse_address
 
 __all__ = ["Entropy", "MessageSource", "prepare"]

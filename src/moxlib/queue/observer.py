@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from moxlib.queue.types import AttemptResult, Message, NewSubmission, Submission
+from moxlib.queue.submission import NewSubmission, Submission
+from moxlib.queue.types import AttemptResult, Message
 from moxlib.tlsrpt import Result
 
 __all__ = ["NullObserver", "Observer"]

@@ -32,10 +32,11 @@ from moxlib.queue.storage.base import RunBlocking, Storage
 from moxlib.queue.storage.content import ContentWriter, MessageContent, Spool
 from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
+from moxlib.queue.submission import NewSubmission, Submission
 from moxlib.queue.submit_options import Options
 from moxlib.queue.suppressions import SuppressionMethods
 from moxlib.queue.transport.base import Transport
-from moxlib.queue.types import EventType, HoldRule, Message, NewSubmission, RequireTLS, Retired, Submission
+from moxlib.queue.types import EventType, HoldRule, Message, RequireTLS, Retired
 from moxlib.queue.webhooks import WebhookMethods
 from moxlib.queue.worker import Worker
 from moxlib.queue.worker.group import task_group

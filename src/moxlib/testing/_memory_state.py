@@ -19,14 +19,8 @@ from moxlib.queue.sending import (
     recipient_keys,
     step_of,
 )
-from moxlib.queue.storage.base import (
-    CLAIM_BODY_MAX,
-    Claim,
-    ClaimRequest,
-    ClaimResult,
-    DestinationLimits,
-    WorkerInfo,
-)
+from moxlib.queue.storage.claims import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult, DestinationLimits, WorkerInfo
+from moxlib.queue.submission import Idempotency, NewSubmission, StoredContent, Submission
 from moxlib.queue.suppression import (
     Failure,
     Feedback,
@@ -44,13 +38,9 @@ from moxlib.queue.types import (
     FeedbackResult,
     FeedbackSource,
     HoldRule,
-    Idempotency,
     Message,
-    NewSubmission,
     ResultKind,
     Retired,
-    StoredContent,
-    Submission,
 )
 from moxlib.testing._memory_hooks import HookState
 

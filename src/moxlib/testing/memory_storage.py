@@ -19,34 +19,12 @@ from moxlib.queue.hooks.settlement import HookDisable
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.sending import Sent
-from moxlib.queue.storage.base import (
-    NO_NOTIFICATIONS,
-    ClaimRequest,
-    ClaimResult,
-    GiveBack,
-    Matches,
-    PolicyFor,
-    Quarantine,
-    Retire,
-    Retry,
-    RunBlocking,
-    Settlement,
-    WorkerInfo,
-)
+from moxlib.queue.storage.base import NO_NOTIFICATIONS, Matches, PolicyFor, RunBlocking
+from moxlib.queue.storage.claims import ClaimRequest, ClaimResult, WorkerInfo
+from moxlib.queue.storage.settlement import GiveBack, Quarantine, Retire, Retry, Settlement
+from moxlib.queue.submission import NewSubmission, StoredContent, Submission
 from moxlib.queue.suppression import Past, Suppression
-from moxlib.queue.types import (
-    AttemptResult,
-    Event,
-    EventType,
-    HoldRule,
-    Message,
-    NewSubmission,
-    RequireTLS,
-    ResultKind,
-    Retired,
-    StoredContent,
-    Submission,
-)
+from moxlib.queue.types import AttemptResult, Event, EventType, HoldRule, Message, RequireTLS, ResultKind, Retired
 from moxlib.testing import _memory_feedback
 from moxlib.testing._memory_hooks import MemoryHooks, disabled_event
 from moxlib.testing._memory_page import page

@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from moxlib.queue.outcome import Delivered, Outcome
 from moxlib.queue.transport.base import Delivery
-from moxlib.queue.types import Delivered, Message, Outcome
+from moxlib.queue.types import Message
 
 __all__ = ["Answer", "Hang", "Recorded", "RecordingTransport"]
 

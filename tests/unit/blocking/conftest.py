@@ -17,7 +17,7 @@ from moxlib.blocking import Queue
 from moxlib.queue import AttemptResult, Message, NullObserver, QueueConfig, Submission, Transport, WorkerConfig
 from moxlib.queue.storage.base import Storage
 from moxlib.queue.storage.sqlite import SQLiteStorage
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.submission import NewSubmission
 from moxlib.testing import FakeClock, MemoryStorage, RecordingTransport
 
 T = TypeVar("T")

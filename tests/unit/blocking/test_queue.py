@@ -24,7 +24,7 @@ from moxlib.queue import (
     Sent,
     Submission,
 )
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.submission import NewSubmission
 from moxlib.testing import FakeClock, MemoryStorage, RecordingTransport
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from moxlib.blocking import Queue
 from moxlib.queue import Deferred
-from moxlib.queue.storage.base import ClaimRequest, ClaimResult
+from moxlib.queue.storage.claims import ClaimRequest, ClaimResult
 from moxlib.testing import Hang, MemoryStorage, RecordingTransport
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from moxlib.queue import (
 from moxlib.queue.storage.base import Storage
 from moxlib.queue.storage.postgres import PostgresStorage
 from moxlib.queue.storage.sqlite import SQLiteStorage
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.submission import NewSubmission
 from moxlib.testing import FakeClock, MemoryStorage
 from moxlib.testing.run import run_until_empty, run_until_idle
 from moxlib.tlsrpt import Result

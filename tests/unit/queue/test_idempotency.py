@@ -21,7 +21,7 @@ from moxlib.queue import (
     RetrySchedule,
     Submission,
 )
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.submission import NewSubmission
 from moxlib.testing import FakeClock
 
 if TYPE_CHECKING:

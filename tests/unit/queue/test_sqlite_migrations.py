@@ -25,11 +25,11 @@ from moxlib.queue import (
     ResultKind,
     SchemaTooNew,
 )
-from moxlib.queue.storage.base import ClaimRequest, DestinationLimits
+from moxlib.queue.storage.claims import ClaimRequest, DestinationLimits
 from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.sqlite import SQLiteStorage
 from moxlib.queue.storage.sqlite.schema import connect, create_file, migrate, migrations
-from moxlib.queue.types import StoredContent
+from moxlib.queue.submission import StoredContent
 from moxlib.testing import FakeClock, RecordingTransport, run_until_empty
 from moxlib.testing.clock import START
 

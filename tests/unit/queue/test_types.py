@@ -7,22 +7,17 @@ from typing import Any
 
 import pytest
 
+from moxlib.queue.outcome import Deferred, Delivered, Failed, Outcome, Trace, Unknown
+from moxlib.queue.submission import StoredContent
 from moxlib.queue.types import (
     AttemptResult,
-    Deferred,
-    Delivered,
     Event,
     EventType,
-    Failed,
     FeedbackSource,
     HoldRule,
-    Outcome,
     RequireTLS,
     ResultKind,
     Retired,
-    StoredContent,
-    Trace,
-    Unknown,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from moxlib.queue.hooks.records import Hook
-    from moxlib.queue.storage.base import Claim
+    from moxlib.queue.storage.claims import Claim
 
 CLAIM = cast("Claim", object())
 HOOK = cast("Hook", object())

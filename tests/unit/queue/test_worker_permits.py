@@ -11,7 +11,7 @@ import pytest
 
 from moxlib.errors import StorageError
 from moxlib.queue.limits import Rate, take
-from moxlib.queue.storage.base import DestinationLimits
+from moxlib.queue.storage.claims import DestinationLimits
 from moxlib.queue.worker.deadlines import Deadlines
 from moxlib.queue.worker.permits import NoPermit, Permits
 from moxlib.testing import FakeClock

@@ -20,7 +20,8 @@ from moxlib.errors import MoxlibError
 from moxlib.message import split_addresses
 from moxlib.queue.errors import InvalidConnection, InvalidSubmission
 from moxlib.queue.schedule import RetrySchedule
-from moxlib.queue.types import RequireTLS, Submission
+from moxlib.queue.submission import Submission
+from moxlib.queue.types import RequireTLS
 
 __all__ = ["EmailBackend", "SubmitOptions", "submissions", "with_options"]
 

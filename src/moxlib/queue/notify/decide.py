@@ -9,7 +9,7 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import Notify
 from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.schedule import attempts_made, delayed_dsn_due, end_of_schedule
-from moxlib.queue.storage.base import Retire, Retry, Settlement
+from moxlib.queue.storage.settlement import Retire, Retry, Settlement
 from moxlib.queue.types import AttemptResult, EventType, Message
 
 __all__ = ["Notice", "notice_of", "operator_notice"]

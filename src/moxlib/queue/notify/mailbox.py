@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from moxlib.queue.outcome import Delivered, Outcome
 from moxlib.queue.transport.base import Delivery
-from moxlib.queue.types import Delivered, Outcome
 
 __all__ = ["Filed", "MailboxTransport"]
 

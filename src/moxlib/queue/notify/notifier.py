@@ -15,9 +15,12 @@ from moxlib.errors import InputError, StorageError
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.notify.decide import Notice, notice_of
 from moxlib.queue.notify.report import head_of, notification
-from moxlib.queue.storage.base import Claim, Retire, Retry, Settlement, Storage
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.claims import Claim
 from moxlib.queue.storage.content import MessageContent
-from moxlib.queue.types import Message, NewSubmission, RequireTLS, StoredContent
+from moxlib.queue.storage.settlement import Retire, Retry, Settlement
+from moxlib.queue.submission import NewSubmission, StoredContent
+from moxlib.queue.types import Message, RequireTLS
 
 __all__ = ["NOTHING_RETURNED", "Notifier", "ReturnedBy"]
 

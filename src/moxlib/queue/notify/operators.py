@@ -10,7 +10,8 @@ from moxlib.queue.notify.decide import operator_notice
 from moxlib.queue.notify.notifier import Notifier
 from moxlib.queue.selection import Cursor, MessageFilter, Sort
 from moxlib.queue.storage.base import Storage
-from moxlib.queue.types import AttemptResult, EventType, Message, NewSubmission, ResultKind
+from moxlib.queue.submission import NewSubmission
+from moxlib.queue.types import AttemptResult, EventType, Message, ResultKind
 
 __all__ = ["fail_and_tell"]
 

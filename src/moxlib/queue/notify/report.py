@@ -16,16 +16,9 @@ from moxlib.queue.fromid import plain
 from moxlib.queue.notify import words
 from moxlib.queue.notify.decide import Notice
 from moxlib.queue.schedule import RetrySchedule
+from moxlib.queue.submission import NewRecipient, NewSubmission, StoredContent
 from moxlib.queue.suppression.feedback import shown
-from moxlib.queue.types import (
-    AttemptResult,
-    Message,
-    NewRecipient,
-    NewSubmission,
-    RequireTLS,
-    ResultKind,
-    StoredContent,
-)
+from moxlib.queue.types import AttemptResult, Message, RequireTLS, ResultKind
 from moxlib.smtp import Address, EnhancedCode, parse_path
 
 __all__ = ["POSTMASTER", "head_of", "is_report", "notification"]

@@ -11,142 +11,39 @@ once more because it did not hear how the commit went, when it has claimed the m
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
-from moxlib.dsn import Action
 from moxlib.mtasts import PolicyCache
 from moxlib.queue.feedback import MatchedBy, ReceivedFeedback, RecordedFeedback
-from moxlib.queue.hooks.records import HookPlan, PlanFor, nowhere
+from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.sending import Sent
+from moxlib.queue.storage.claims import ClaimRequest, ClaimResult, WorkerInfo
 from moxlib.queue.storage.content import ContentDirectory, Spool
 from moxlib.queue.storage.hooks import HookStorage
+from moxlib.queue.storage.settlement import Settlement
+from moxlib.queue.submission import NewSubmission, StoredContent, Submission
 from moxlib.queue.suppression import Past, Suppression, SuppressionPolicy
-from moxlib.queue.types import (
-    AttemptResult,
-    Event,
-    EventType,
-    HoldRule,
-    Message,
-    NewSubmission,
-    RequireTLS,
-    Retired,
-    StoredContent,
-    Submission,
-)
+from moxlib.queue.types import Event, EventType, HoldRule, Message, RequireTLS, Retired
 
 __all__ = [
-    "CLAIM_BODY_MAX",
     "MAX_FEEDBACK",
     "MAX_MATCHES",
     "NO_NOTIFICATIONS",
-    "Claim",
-    "ClaimRequest",
-    "ClaimResult",
-    "DestinationLimits",
-    "GiveBack",
     "Matches",
     "PolicyFor",
-    "Quarantine",
-    "Retire",
-    "Retry",
     "RunBlocking",
-    "Settlement",
     "Storage",
-    "WorkerInfo",
 ]
 
 MAX_MATCHES: Final = 1000  # of one submission, mostly: so many recipients a bounce is looked up among
 NO_NOTIFICATIONS: Mapping[int, NewSubmission] = MappingProxyType({})
 
 MAX_FEEDBACK: Final = 100  # results kept of one message; servers that say more of it say nothing new
-CLAIM_BODY_MAX = (
-    16 * 1024
-)  # content that comes along with a claim; a thousand claimed messages then take 16 MiB at most
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationLimits:
-    """How many deliveries may run at once to one destination, and how fast, across all workers."""
-
-    default: int = 10
-    by_destination: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    default_messages: Rate | None = None
-    messages: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
-    default_connections: Rate | None = None
-    connections: Mapping[str, Rate] = field(default_factory=lambda: MappingProxyType({}))
-
-    def limit(self, destination: str) -> int:
-        """Return how many deliveries may run at once to one destination."""
-        return self.by_destination.get(destination, self.default)
-
-    def message_rate(self, destination: str) -> Rate | None:
-        """Return how fast messages may be claimed for one destination; None: no limit."""
-        return self.messages.get(destination, self.default_messages)
-
-    def connection_rate(self, destination: str) -> Rate | None:
-        """Return how fast connections may be opened for one destination; None: no limit."""
-        return self.connections.get(destination, self.default_connections)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerInfo:
-    """A registered worker: which process it is, and until when its lease runs."""
-
-    id: int
-    identity: str
-    """Names the process so that another on the same machine can know it is dead; opaque to storage."""
-    lease_until: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRequest:
-    """What a worker wants next.
-
-    `room` says, per destination, how many more messages the worker will take; destinations not in it get
-    `default_room`. `release` names destinations whose delivery slots the worker gives back first.
-    """
-
-    now: datetime
-    limit: int
-    """Messages at most, over all destinations."""
-    limits: DestinationLimits
-    default_room: int = 20
-    room: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    release: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One claimed message, its attempt already journalled (`message.attempts` counts it).
-
-    `content.body` is set for content that lies in the row and is small enough to come along; larger content is read
-    with `Storage.content` when its delivery begins: then `content` is None.
-    """
-
-    message: Message
-    content: StoredContent | None
-    suppression: Suppression | None = None
-    """In force for its recipient: it must not be sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimResult:
-    """Claimed messages in due order per destination, and the delivery slots this worker now holds for them."""
-
-    claims: tuple[Claim, ...]
-    slots: Mapping[str, int]
-    """For each destination of `claims`: how many deliveries the worker may run there at once."""
-    next_turn: datetime | None
-    """When to look again at the latest, as far as is known; None when nothing is waiting.
-
-    Of a destination that gave as much as the worker takes of it, nothing is waiting in this sense: when it will take
-    more, the worker knows best. Where others submit at the same time, one look may ask for another soon after it.
-    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,65 +56,6 @@ class Matches:
     alone: bool = False
     """What they were found by is of one message, and always was."""
 
-
-# Settlements: what becomes of a claimed message.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """Back into the queue, due at `next_attempt`; held if `hold`. `delayed` also logs the event of that name."""
-
-    message: Message
-    result: AttemptResult
-    next_attempt: datetime
-    hold: bool = False
-    delayed: bool = False
-    hook: HookPlan | None = None
-    """Where that event is to be sent, in the same transaction."""
-    notification: NewSubmission | None = None
-    """What tells the sender: queued with it, and only if it is settled."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retire:
-    """Into the history (kept until `keep_until`; not kept if that is not after `now`), with its event.
-
-    With a `policy`, the recipient of a failed message is judged by it in the same transaction, together with how the
-    account's earlier messages to it ended, and may be suppressed; and that of a delivered one may be so no more.
-    """
-
-    message: Message
-    result: AttemptResult
-    event: EventType
-    keep_until: datetime
-    policy: SuppressionPolicy | None = None
-    hook: HookPlan | None = None
-    """Where the event is to be sent, in the same transaction."""
-    forget_at: datetime | None = None
-    """Until when, if later than `keep_until`, it is known to whoever asks about feedback, though in no list."""
-    success: Action | None = None
-    """What whoever asked to hear of a delivery is told from here: relayed, to a server that reports none, or delivered;
-    None: nothing."""
-    notification: NewSubmission | None = None
-    """What tells the sender: queued with it, and only if it is settled."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveBack:
-    """Back into the queue as it was: the attempt never began and is not counted."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quarantine:
-    """The content is damaged: hold it, say why, log the event. Nothing was sent; the attempt counts."""
-
-    message: Message
-    result: AttemptResult
-
-
-Settlement = Retry | Retire | GiveBack | Quarantine
 
 PolicyFor = Callable[[str], SuppressionPolicy]
 """Given an account, the rules by which its recipients are suppressed."""

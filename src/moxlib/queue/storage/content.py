@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Protocol, Self, TypeVar, cast
 from moxlib.errors import StateError, StorageError
 from moxlib.moxio import is_storage_space, link_or_copy, sync_dir
 from moxlib.queue.errors import ContentDamaged, MessageTooLarge, StorageFull, StorageReadOnly
-from moxlib.queue.types import StoredContent
+from moxlib.queue.submission import StoredContent
 
 try:
     import fcntl

@@ -12,15 +12,8 @@ from moxlib.queue.hooks.records import PlanFor, nowhere
 from moxlib.queue.limits import Rate
 from moxlib.queue.selection import Cursor, HistoryFilter, MessageFilter, Page, Sort
 from moxlib.queue.sending import Sent
-from moxlib.queue.storage.base import (
-    NO_NOTIFICATIONS,
-    ClaimRequest,
-    ClaimResult,
-    Matches,
-    PolicyFor,
-    Settlement,
-    WorkerInfo,
-)
+from moxlib.queue.storage.base import NO_NOTIFICATIONS, Matches, PolicyFor
+from moxlib.queue.storage.claims import ClaimRequest, ClaimResult, WorkerInfo
 from moxlib.queue.storage.content import chunks
 from moxlib.queue.storage.hooks import HookStorage
 from moxlib.queue.storage.operations import (
@@ -37,19 +30,12 @@ from moxlib.queue.storage.operations import (
     workers,
 )
 from moxlib.queue.storage.operations.rows import micros
+from moxlib.queue.storage.settlement import Settlement
 from moxlib.queue.storage.shared_hooks import OperationHookStorage, Run
 from moxlib.queue.storage.tx import Tx
+from moxlib.queue.submission import NewSubmission, StoredContent
 from moxlib.queue.suppression import Past, Suppression
-from moxlib.queue.types import (
-    Event,
-    EventType,
-    HoldRule,
-    Message,
-    NewSubmission,
-    RequireTLS,
-    Retired,
-    StoredContent,
-)
+from moxlib.queue.types import Event, EventType, HoldRule, Message, RequireTLS, Retired
 
 __all__ = ["OperationStorage"]
 

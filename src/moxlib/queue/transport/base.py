@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from moxlib.mtasts import PolicyCache
-from moxlib.queue.types import Message, Outcome, RequireTLS
+from moxlib.queue.outcome import Outcome
+from moxlib.queue.types import Message, RequireTLS
 from moxlib.tlsrpt import Result
 
 __all__ = ["AttachedTransport", "Content", "Delivery", "ManagedTransport", "Permit", "Services", "Transport"]

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from moxlib.errors import InputError
+from moxlib.queue.outcome import Deferred, Failed, Outcome
 from moxlib.queue.transport.base import Delivery
-from moxlib.queue.types import Deferred, Failed, Outcome
 
 __all__ = ["FailTransport"]
 

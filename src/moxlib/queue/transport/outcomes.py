@@ -6,8 +6,8 @@ from typing import Any, assert_never
 
 from moxlib._making import maker
 from moxlib.errors import MoxlibError
-from moxlib.queue.types import NO_TRACE, Deferred, Delivered, Failed, Outcome, Trace
-from moxlib.queue.types import Unknown as UnknownOutcome
+from moxlib.queue.outcome import NO_TRACE, Deferred, Delivered, Failed, Outcome, Trace
+from moxlib.queue.outcome import Unknown as UnknownOutcome
 from moxlib.smtpclient import (
     Accepted,
     AuthenticationFailed,

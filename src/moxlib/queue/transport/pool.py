@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from moxlib._clock import Clock
 from moxlib.errors import StateError
+from moxlib.queue.outcome import NO_TRACE, Trace
 from moxlib.queue.transport.outcomes import tls_of
-from moxlib.queue.types import NO_TRACE, Trace
 from moxlib.smtpclient import SMTPConnection
 
 __all__ = ["AskPermit", "Connect", "ConnectionPool", "Pooled"]

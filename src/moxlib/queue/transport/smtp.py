@@ -15,13 +15,14 @@ from typing import Any, Final
 from moxlib._clock import Clock, SystemClock
 from moxlib.errors import InputError
 from moxlib.queue.congestion import MAX_WINDOW, Concurrency
+from moxlib.queue.outcome import Deferred, Failed, Outcome
 from moxlib.queue.shaping import Shaping
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.gate import Passage, Suspended
 from moxlib.queue.transport.outcomes import is_settled, no_session, with_known
 from moxlib.queue.transport.site import Site
 from moxlib.queue.transport.transactions import MAX_STALE, Transactions
-from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
+from moxlib.queue.types import RequireTLS
 from moxlib.sasl import Credentials
 from moxlib.smtpclient import (
     LocalAddressUnusable,

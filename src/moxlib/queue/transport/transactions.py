@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from moxlib.queue.outcome import NO_TRACE, Outcome, Trace
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.outcomes import outcome_of
-from moxlib.queue.types import NO_TRACE, Message, Outcome, RequireTLS, Trace
+from moxlib.queue.types import Message, RequireTLS
 from moxlib.smtpclient import DeliveryResult, DSNParameters, RecipientParameters, Refused, SMTPConnection
 
 __all__ = ["MAX_STALE", "Transactions"]

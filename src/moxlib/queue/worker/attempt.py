@@ -11,12 +11,15 @@ from moxlib._clock import Clock
 from moxlib.queue import routing
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import ContentDamaged
+from moxlib.queue.outcome import Deferred, Delivered, Failed, Outcome, Trace, Unknown
 from moxlib.queue.reply_class import Classifier
 from moxlib.queue.schedule import attempts_made
-from moxlib.queue.storage.base import Claim, Settlement, Storage
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.claims import Claim
 from moxlib.queue.storage.content import MessageContent
+from moxlib.queue.storage.settlement import Settlement
 from moxlib.queue.transport.base import Delivery, Permit, Transport
-from moxlib.queue.types import Deferred, Delivered, Failed, Message, Outcome, ResultKind, Trace, Unknown
+from moxlib.queue.types import Message, ResultKind
 from moxlib.queue.worker import decide
 from moxlib.queue.worker.deadlines import Deadlines
 from moxlib.queue.worker.permits import NoPermit

@@ -7,21 +7,12 @@ from moxlib._making import maker
 from moxlib.dsn import Action
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidSchedule
+from moxlib.queue.outcome import Deferred, Delivered, Failed, Outcome, Unknown
 from moxlib.queue.reply_class import Classifier, ReplyClass
 from moxlib.queue.schedule import attempts_made, next_attempt
-from moxlib.queue.storage.base import Quarantine, Retire, Retry, Settlement
+from moxlib.queue.storage.settlement import Quarantine, Retire, Retry, Settlement
 from moxlib.queue.suppression import Suppression
-from moxlib.queue.types import (
-    AttemptResult,
-    Deferred,
-    Delivered,
-    EventType,
-    Failed,
-    Message,
-    Outcome,
-    ResultKind,
-    Unknown,
-)
+from moxlib.queue.types import AttemptResult, EventType, Message, ResultKind
 
 __all__ = ["give_up", "interrupted", "quarantine", "settlement", "suppressed"]
 

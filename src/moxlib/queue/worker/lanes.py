@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from moxlib.queue.storage.base import Claim
+from moxlib.queue.storage.claims import Claim
 
 __all__ = ["Lane", "group_claims"]
 

@@ -2,7 +2,7 @@
 
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.limits import Rate
-from moxlib.queue.storage.base import DestinationLimits
+from moxlib.queue.storage.claims import DestinationLimits
 
 __all__ = ["limits_of"]
 

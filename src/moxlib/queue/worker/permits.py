@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 from moxlib._clock import Clock
 from moxlib.errors import MoxlibError, StorageError
 from moxlib.queue.limits import Rate
-from moxlib.queue.storage.base import DestinationLimits, Storage
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.claims import DestinationLimits
 from moxlib.queue.transport.base import Permit
 from moxlib.queue.worker.deadlines import SAME, Deadlines
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
 from moxlib.queue.observer import Observer
-from moxlib.queue.storage.base import GiveBack, Settlement
+from moxlib.queue.storage.settlement import GiveBack, Settlement
 from moxlib.tlsrpt import Result
 
 __all__ = ["TROUBLE_SECONDS", "Telling"]

@@ -18,14 +18,9 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.hooks.caller import HookCaller
 from moxlib.queue.notify.notifier import NOTHING_RETURNED, Notifier
 from moxlib.queue.observer import Observer
-from moxlib.queue.storage.base import (
-    Claim,
-    ClaimRequest,
-    ClaimResult,
-    GiveBack,
-    Settlement,
-    Storage,
-)
+from moxlib.queue.storage.base import Storage
+from moxlib.queue.storage.claims import Claim, ClaimRequest, ClaimResult
+from moxlib.queue.storage.settlement import GiveBack, Settlement
 from moxlib.queue.transport.base import AttachedTransport, ManagedTransport, Services, Transport
 from moxlib.queue.worker.attempt import Attempts
 from moxlib.queue.worker.group import finish, task_group

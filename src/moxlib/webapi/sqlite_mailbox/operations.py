@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from moxlib.queue.storage.operations.rows import micros, moment
 from moxlib.queue.storage.tx import Row, Tx
-from moxlib.queue.types import StoredContent
+from moxlib.queue.submission import StoredContent
 from moxlib.webapi.flags import add_flags
 from moxlib.webapi.mailbox import (
     STANDARD_MAILBOXES,

@@ -22,7 +22,7 @@ from moxlib.queue.storage.sqlite.engine import Readers, ThreadWriter
 from moxlib.queue.storage.sqlite.errors import DATABASE_ERRORS, storage_error
 from moxlib.queue.storage.sqlite.schema import OPEN_BUSY_MS, connect, create_file, migrate
 from moxlib.queue.storage.tx import Tx
-from moxlib.queue.types import StoredContent
+from moxlib.queue.submission import StoredContent
 from moxlib.webapi.flags import add_flags, parse_flags, remove_flags
 from moxlib.webapi.mailbox import (
     INBOX,

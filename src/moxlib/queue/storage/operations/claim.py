@@ -15,14 +15,15 @@ from datetime import datetime, timedelta
 from moxlib.queue import hold, limits
 from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.limits import Rate
-from moxlib.queue.storage.base import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult
+from moxlib.queue.storage.claims import CLAIM_BODY_MAX, Claim, ClaimRequest, ClaimResult
 from moxlib.queue.storage.operations.destination import fold_wakes
 from moxlib.queue.storage.operations.look import hold_rules
 from moxlib.queue.storage.operations.rows import MESSAGE_COLUMNS, MESSAGE_TABLES, message_of, micros, moment
 from moxlib.queue.storage.operations.suppression import ANY, in_force
 from moxlib.queue.storage.operations.workers import count_workers, free_slots, lock_worker
 from moxlib.queue.storage.tx import Row, Tx, Value, in_lists
-from moxlib.queue.types import HoldRule, Message, StoredContent
+from moxlib.queue.submission import StoredContent
+from moxlib.queue.types import HoldRule, Message
 
 __all__ = ["claim", "take_connection"]
 

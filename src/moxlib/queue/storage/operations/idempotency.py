@@ -10,7 +10,7 @@ from dataclasses import replace
 from moxlib.queue.errors import IdempotencyConflict
 from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.tx import Tx
-from moxlib.queue.types import Idempotency, NewSubmission, Submission
+from moxlib.queue.submission import Idempotency, NewSubmission, Submission
 
 __all__ = ["Receipts", "again", "purge_keys", "remember", "reserve"]
 

@@ -12,8 +12,9 @@ from moxlib.queue.storage.operations.rows import dump_extra, hold_rule_of, micro
 from moxlib.queue.storage.operations.sending import count_sent
 from moxlib.queue.storage.operations.suppression import ANY, Key, in_force
 from moxlib.queue.storage.tx import DropFile, Row, Tx
+from moxlib.queue.submission import NewRecipient, NewSubmission, Submission
 from moxlib.queue.suppression import Suppression
-from moxlib.queue.types import HoldRule, NewRecipient, NewSubmission, Submission
+from moxlib.queue.types import HoldRule
 
 __all__ = ["insert_all"]
 

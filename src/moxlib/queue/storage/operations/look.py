@@ -24,7 +24,8 @@ from moxlib.queue.storage.operations.where import (
     retired_key,
 )
 from moxlib.queue.storage.tx import Row, Tx
-from moxlib.queue.types import Event, HoldRule, Message, Retired, StoredContent
+from moxlib.queue.submission import StoredContent
+from moxlib.queue.types import Event, HoldRule, Message, Retired
 
 __all__ = [
     "content",

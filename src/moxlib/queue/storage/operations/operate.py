@@ -29,7 +29,8 @@ from moxlib.queue.storage.operations.settle import (
 )
 from moxlib.queue.storage.operations.where import Conditions, message_conditions
 from moxlib.queue.storage.tx import DropFile, Tx, Value
-from moxlib.queue.types import AttemptResult, EventType, HoldRule, NewSubmission, RequireTLS, ResultKind
+from moxlib.queue.submission import NewSubmission
+from moxlib.queue.types import AttemptResult, EventType, HoldRule, RequireTLS, ResultKind
 
 __all__ = [
     "add_hold_rule",

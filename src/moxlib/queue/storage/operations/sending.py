@@ -19,7 +19,7 @@ from moxlib.queue.sending import (
 )
 from moxlib.queue.storage.operations.rows import micros
 from moxlib.queue.storage.tx import Tx, in_lists
-from moxlib.queue.types import NewSubmission
+from moxlib.queue.submission import NewSubmission
 
 __all__ = ["KNOWN", "PURGE_RECIPIENTS", "PURGE_STEPS", "SUM", "TOUCH", "count_sent", "purge_sent", "sent", "unknown"]
 

@@ -9,13 +9,13 @@ from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 
-from moxlib.queue.storage.base import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.operations.destination import lower_turns, lower_turns_of
 from moxlib.queue.storage.operations.fromids import forget_fromids
 from moxlib.queue.storage.operations.hooks import insert_hooks_of_events
 from moxlib.queue.storage.operations.insert import insert_all
 from moxlib.queue.storage.operations.rows import dump_extra, dump_results, micros, moment
 from moxlib.queue.storage.operations.suppression import judge_recipients
+from moxlib.queue.storage.settlement import GiveBack, Quarantine, Retire, Retry, Settlement
 from moxlib.queue.storage.tx import DropFile, Given, Row, Tx, Value, in_lists
 from moxlib.queue.types import AttemptResult, EventType, FeedbackResult, FeedbackSource, Message, Retired
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from moxlib.queue.errors import StorageDamaged
 from moxlib.queue.reply_class import ReplyClass
-from moxlib.queue.storage.base import Retire
 from moxlib.queue.storage.operations.rows import load_feedback, load_results, micros, moment
+from moxlib.queue.storage.settlement import Retire
 from moxlib.queue.storage.tx import Row, Tx, in_lists
 from moxlib.queue.suppression import (
     Cause,

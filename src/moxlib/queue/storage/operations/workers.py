@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from moxlib.queue.storage.base import WorkerInfo
+from moxlib.queue.storage.claims import WorkerInfo
 from moxlib.queue.storage.operations import hooks
 from moxlib.queue.storage.operations.destination import lower_turns, wake_due
 from moxlib.queue.storage.operations.rows import dump_results, load_results, micros, moment

@@ -11,8 +11,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from moxlib.errors import InputError, StorageError
 from moxlib.queue.errors import QueueClosed
-from moxlib.queue.storage.base import ClaimRequest, ClaimResult, RunBlocking
+from moxlib.queue.storage.base import RunBlocking
 from moxlib.queue.storage.callers import async_driver, in_thread, run_here, sync_driver
+from moxlib.queue.storage.claims import ClaimRequest, ClaimResult
 from moxlib.queue.storage.content import Spool
 from moxlib.queue.storage.operations import insert
 from moxlib.queue.storage.operations.rows import micros
@@ -25,7 +26,7 @@ from moxlib.queue.storage.postgres.tx import Dialect
 from moxlib.queue.storage.postgres.within import joined
 from moxlib.queue.storage.shared import OperationStorage
 from moxlib.queue.storage.tx import Tx
-from moxlib.queue.types import NewSubmission, Submission
+from moxlib.queue.submission import NewSubmission, Submission
 
 __all__ = ["PostgresStorage"]
 

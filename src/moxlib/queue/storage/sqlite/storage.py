@@ -20,7 +20,7 @@ from moxlib.queue.storage.sqlite.schema import OPEN_BUSY_MS, connect, create_fil
 from moxlib.queue.storage.sqlite.watch import watch
 from moxlib.queue.storage.sqlite.within import AioSQLiteConnection, is_aiosqlite, joined
 from moxlib.queue.storage.tx import Tx
-from moxlib.queue.types import NewSubmission, StoredContent, Submission
+from moxlib.queue.submission import NewSubmission, StoredContent, Submission
 
 __all__ = ["SQLiteStorage", "Transactions"]
 

@@ -14,6 +14,7 @@ from moxlib._clock import Clock, SystemClock
 from moxlib.dns import DNSResolver, IPDomain, Resolver
 from moxlib.errors import InputError, StateError
 from moxlib.mtasts import MTASTS, Fetcher, HTTPSFetcher, MemoryPolicyCache, PolicyCache
+from moxlib.queue.outcome import Deferred, Failed, Outcome
 from moxlib.queue.shaping import Shaping, ShapingRules
 from moxlib.queue.sources import Source, SourceSet
 from moxlib.queue.transport.base import Delivery, Services
@@ -23,7 +24,7 @@ from moxlib.queue.transport.direct.walk import Walk
 from moxlib.queue.transport.gate import Suspended
 from moxlib.queue.transport.outcomes import is_settled, with_known
 from moxlib.queue.transport.site import Site
-from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS
+from moxlib.queue.types import RequireTLS
 from moxlib.smtpclient import GatherError, Proxy, Timeouts, unverified_context, verified_context
 from moxlib.tlsrpt import Result
 

@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 from moxlib.dns import IPAddress, IPDomain
+from moxlib.queue.outcome import Deferred, Failed, Outcome, Trace
 from moxlib.queue.sources import Source, SourceSet
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.direct.connect import Endpoint, Opener
@@ -22,7 +23,7 @@ from moxlib.queue.transport.outcomes import TLS_REQUIRED, TLS_REQUIRED_LATER, as
 from moxlib.queue.transport.pool import Pooled
 from moxlib.queue.transport.site import Site
 from moxlib.queue.transport.transactions import MAX_STALE, Transactions
-from moxlib.queue.types import Deferred, Failed, Outcome, RequireTLS, Trace
+from moxlib.queue.types import RequireTLS
 from moxlib.smtpclient import (
     Command,
     CommandTimeout,
