@@ -14,8 +14,8 @@ from typing import Final
 from moxlib._clock import Clock
 from moxlib.errors import StorageError
 from moxlib.queue.config import QueueConfig
-from moxlib.queue.errors import InvalidFilter, QueueClosed
-from moxlib.queue.selection import MAX_PAGE
+from moxlib.queue.errors import QueueClosed
+from moxlib.queue.selection import check_page
 from moxlib.queue.storage.base import Storage
 from moxlib.queue.types import Event
 from moxlib.queue.worker.group import task_group
@@ -85,8 +85,7 @@ class EventMethods:
         Raises:
             InvalidFilter: a limit that cannot be.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+        check_page(limit)
         return await self._storage.events(after=after, limit=limit)
 
     async def last_event(self) -> int:

@@ -6,37 +6,36 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from random import Random
 from types import TracebackType
 from typing import Any, Self
 
 from moxlib._clock import Clock, SystemClock
-from moxlib.dns import InvalidDomain, parse_ip_domain
 from moxlib.errors import InputError, StateError
 from moxlib.queue import hold
 from moxlib.queue.allowance import AllowanceMethods
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.dsn_request import DSNRequest
-from moxlib.queue.errors import ContentDamaged, InvalidFilter, QueueClosed, UnknownTransport
+from moxlib.queue.errors import QueueClosed, UnknownTransport
 from moxlib.queue.events import EventFeed, EventMethods
-from moxlib.queue.explain import Explanation, explain_message, explain_retired
+from moxlib.queue.explain import Explanation, explain_message
 from moxlib.queue.incoming import IncomingMethods
 from moxlib.queue.intake import Entropy, MessageSource, prepare
-from moxlib.queue.notify import Notifier, fail_and_tell
+from moxlib.queue.looking import LookMethods
 from moxlib.queue.observer import NullObserver, Observer
-from moxlib.queue.schedule import MAX_WAIT, RetrySchedule
-from moxlib.queue.selection import MAX_PAGE, Cursor, HistoryFilter, MessageFilter, Page, Sort, is_text
+from moxlib.queue.operating import OperatorMethods
+from moxlib.queue.schedule import RetrySchedule
 from moxlib.queue.sending import SendingLimits
 from moxlib.queue.storage.base import RunBlocking, Storage
-from moxlib.queue.storage.content import ContentWriter, MessageContent, Spool
+from moxlib.queue.storage.content import ContentWriter, Spool
 from moxlib.queue.storage.opening import storage_for
 from moxlib.queue.storage.sqlite.storage import Transactions
 from moxlib.queue.submission import NewSubmission, Submission
 from moxlib.queue.submit_options import Options
 from moxlib.queue.suppressions import SuppressionMethods
 from moxlib.queue.transport.base import Transport
-from moxlib.queue.types import EventType, HoldRule, Message, RequireTLS, Retired
+from moxlib.queue.types import RequireTLS
 from moxlib.queue.webhooks import WebhookMethods
 from moxlib.queue.worker import Worker
 from moxlib.queue.worker.group import task_group
@@ -48,10 +47,17 @@ __all__ = ["Queue"]
 log: logging.Logger = logging.getLogger("moxlib.queue")
 
 TOKEN_BYTES = 15  # of randomness in an added Message-ID: 20 characters of base64url
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
-class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, AllowanceMethods):
+class Queue(
+    LookMethods,
+    OperatorMethods,
+    SuppressionMethods,
+    IncomingMethods,
+    EventMethods,
+    WebhookMethods,
+    AllowanceMethods,
+):
     """A durable outgoing mail queue.
 
         async with Queue.open("var/mail.db", transports={"relay": transport}) as queue:
@@ -328,129 +334,6 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
 
     # work
 
-    @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Worker]:
-        """Deliver in the background until the block ends; then drain: attempts under way finish, the rest stays queued.
-
-        Webhooks are sent, too, if the configuration has any.
-
-        Raises:
-            MissingExtra: there are webhooks, and aiohttp is not installed (extra: http).
-            Exception: what ended the worker, should something unforeseen do so.
-        """
-        self._check_open()
-        worker = Worker(
-            self._storage,
-            self._transports,
-            config=self._config,
-            clock=self._clock,
-            observer=self._observer,
-            random=self._random,
-            token=self._entropy.token,
-            caller=self._webhook_caller,
-            logged=self._feed.wake,
-        )
-        async with task_group() as group:
-            self._workers.add(worker)
-            running = group.create_task(worker.run(), name="moxlib worker")
-            running.add_done_callback(lambda _: self._workers.discard(worker))
-            ready = group.create_task(worker.ready())
-            await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
-            ready.cancel()
-            try:
-                yield worker
-            finally:
-                worker.stop()
-                await asyncio.wait([running])
-
-    async def run_worker(self) -> None:
-        """Deliver until SIGTERM or SIGINT, or until cancelled; then drain as `worker()` does, and return (or raise).
-
-        Signals are handled where the event loop can (the main thread, not Windows); handlers set by `signal.signal` are
-        put back at the end.
-        """
-        stopped = asyncio.Event()
-        with stop_on_signals(stopped.set):
-            async with self.worker() as worker:
-                ended = asyncio.create_task(worker.ended())
-                waiting = asyncio.create_task(stopped.wait())
-                try:
-                    await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    ended.cancel()
-                    waiting.cancel()
-
-    # look
-
-    async def get(self, id_: int) -> Message | None:
-        """Return a queued message; None when there is none (any more)."""
-        return await self._storage.get(id_)
-
-    async def list_messages(
-        self,
-        where: MessageFilter | None = None,
-        *,
-        sort: Sort = Sort.QUEUED,
-        descending: bool = False,
-        limit: int = 100,
-        after: Cursor | str | None = None,
-    ) -> Page[Message]:
-        """Return one page of queued messages; `page.next` is the `after` of the next one.
-
-        Raises:
-            InvalidFilter: a limit that cannot be, or a cursor of another order.
-        """
-        cursor = _checked_page(limit, after)
-        return await self._storage.list_messages(
-            where or MessageFilter(), sort=sort, descending=descending, limit=limit, after=cursor
-        )
-
-    async def count_messages(self, where: MessageFilter | None = None) -> int:
-        """Count queued messages."""
-        return await self._storage.count_messages(where or MessageFilter())
-
-    async def get_retired(self, id_: int) -> Retired | None:
-        """Return a finished message from the history; None when there is none (any more)."""
-        return await self._storage.get_retired(id_)
-
-    async def list_history(
-        self,
-        where: HistoryFilter | None = None,
-        *,
-        sort: Sort = Sort.LAST_ACTIVITY,
-        descending: bool = True,
-        limit: int = 100,
-        after: Cursor | str | None = None,
-    ) -> Page[Retired]:
-        """Return one page of finished messages, the newest first by default.
-
-        Raises:
-            InvalidFilter: a limit that cannot be, a cursor of another order, or `Sort.NEXT_ATTEMPT`.
-        """
-        cursor = _checked_page(limit, after)
-        return await self._storage.list_retired(
-            where or HistoryFilter(), sort=sort, descending=descending, limit=limit, after=cursor
-        )
-
-    async def count_history(self, where: HistoryFilter | None = None) -> int:
-        """Count finished messages."""
-        return await self._storage.count_retired(where or HistoryFilter())
-
-    async def explain(self, id_: int) -> Explanation | None:
-        """Say where a message is and why: attempts made and to come, rules, transport. None: it is not known."""
-        message = await self._storage.get(id_)
-        if message is None:
-            retired = await self._storage.get_retired(id_)
-            return None if retired is None else explain_retired(retired)
-        return explain_message(
-            message,
-            rules=await self._storage.hold_rules(),
-            config=self._config,
-            transports=self._transports,
-            now=self._clock.now(),
-            suppression=await self._storage.suppression(message.account, message.base_address),
-        )
-
     async def preview(
         self,
         message: MessageSource,
@@ -507,148 +390,57 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
             )
         return tuple(explained)
 
-    async def dump(self, id_: int) -> AsyncIterator[bytes]:
-        """Stream what would be sent for a queued message: its added header lines and its content.
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[Worker]:
+        """Deliver in the background until the block ends; then drain: attempts under way finish, the rest stays queued.
+
+        Webhooks are sent, too, if the configuration has any.
 
         Raises:
-            InvalidFilter: no such message is in the queue.
-            ContentDamaged: the content is not what was stored.
+            MissingExtra: there are webhooks, and aiohttp is not installed (extra: http).
+            Exception: what ended the worker, should something unforeseen do so.
         """
-        message = await self._storage.get(id_)
-        stored = None if message is None else await self._storage.content(message.base_id)
-        if message is None:
-            raise InvalidFilter(f"no message {id_} is in the queue")
-        if stored is None:
-            raise ContentDamaged("the content is not in storage any more")
-        content = MessageContent(message.prefix, stored, self._storage)
-        await content.verify()
-        async for chunk in content.chunks():
-            yield chunk
-
-    async def next_due(self) -> datetime | None:
-        """Return when a worker will next find something to do, at the earliest; None when nothing waits for one."""
-        due = await self._storage.next_due()
-        called = await self._storage.hooks.next_due() if self._config.has_webhooks else None
-        return min((at for at in (due, called) if at is not None), default=None)
-
-    # operate: each returns how many messages it changed
-
-    async def hold(self, where: MessageFilter) -> int:
-        """Hold messages: no further attempt is made before they are released. One under way goes on."""
-        return await self._storage.set_hold(where, hold=True)
-
-    async def release(self, where: MessageFilter) -> int:
-        """Release held messages. A quarantined one is checked again before it is sent."""
-        return self._woken(await self._storage.set_hold(where, hold=False))
-
-    async def retry_now(self, where: MessageFilter) -> int:
-        """Make messages due now."""
-        return self._woken(await self._storage.set_next_attempt(where, self._clock.now()))
-
-    async def reschedule(self, where: MessageFilter, *, at: datetime | None = None, by: timedelta | None = None) -> int:
-        """Set the next attempt to `at`, or move it `by` (which may be negative); give one of them.
-
-        Raises:
-            InputError: neither or both, a naive time, or more than 60 days.
-        """
-        if (at is None) == (by is None):
-            raise InputError("give either at= or by=")
-        if at is not None:
-            if at.tzinfo is None:
-                raise InputError("at must be an aware datetime (with a time zone)")
-            if at > self._clock.now() + MAX_WAIT:
-                raise InputError(f"at is more than {MAX_WAIT.days} days ahead")
-            return self._woken(await self._storage.set_next_attempt(where, max(at, LONG_AGO)))
-        assert by is not None
-        if not -MAX_WAIT <= by <= MAX_WAIT:
-            raise InputError(f"by is more than {MAX_WAIT.days} days")
-        return self._woken(await self._storage.add_next_attempt(where, by))
-
-    async def set_transport(self, where: MessageFilter, transport: str | None) -> int:
-        """Deliver messages by a transport, whatever the routes say; None: by the routes again.
-
-        Raises:
-            UnknownTransport: this queue has transports, but none of that name.
-            InputError: a name that is no text.
-        """
-        self._check_transport(transport)
-        if transport is not None and not is_text(transport):
-            raise InputError(f"a transport's name must be a text without lone surrogates, not {transport!r:.100}")
-        return await self._storage.set_transport(where, transport)
-
-    async def set_require_tls(self, where: MessageFilter, require_tls: RequireTLS) -> int:
-        """Change what messages ask of TLS.
-
-        Raises:
-            InputError: `require_tls` is none of `RequireTLS`.
-        """
-        if require_tls not in tuple(RequireTLS):
-            raise InputError(f"require_tls is one of {', '.join(RequireTLS)}, not {require_tls!r:.100}")
-        return await self._storage.set_require_tls(where, RequireTLS(require_tls))
-
-    async def drop(self, where: MessageFilter) -> int:
-        """Take messages out of the queue, undelivered: event canceled. An attempt under way may still deliver."""
-        count = await self._storage.retire(
-            where,
-            event=EventType.CANCELED,
-            text="dropped from the queue",
-            now=self._clock.now(),
-            keep=self._config.retentions(),
-            plan_for=self._config.hook_plan,
-            keep_feedback=self._config.keep_feedback,
+        self._check_open()
+        worker = Worker(
+            self._storage,
+            self._transports,
+            config=self._config,
+            clock=self._clock,
+            observer=self._observer,
+            random=self._random,
+            token=self._entropy.token,
+            caller=self._webhook_caller,
+            logged=self._feed.wake,
         )
-        self._logged()
-        return count
+        async with task_group() as group:
+            self._workers.add(worker)
+            running = group.create_task(worker.run(), name="moxlib worker")
+            running.add_done_callback(lambda _: self._workers.discard(worker))
+            ready = group.create_task(worker.ready())
+            await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            try:
+                yield worker
+            finally:
+                worker.stop()
+                await asyncio.wait([running])
 
-    async def fail(self, where: MessageFilter) -> int:
-        """Give messages up: event failed, code 0; their senders are told. An attempt under way may still deliver.
+    async def run_worker(self) -> None:
+        """Deliver until SIGTERM or SIGINT, or until cancelled; then drain as `worker()` does, and return (or raise).
 
-        Many messages are given up in several transactions, each with its notifications.
+        Signals are handled where the event loop can (the main thread, not Windows); handlers set by `signal.signal` are
+        put back at the end.
         """
-        now, config = self._clock.now(), self._config
-        notifier = Notifier(self._storage, config, self._clock, self._entropy.token)
-        text = "given up by an operator"
-        count = await fail_and_tell(self._storage, notifier, where, text=text, now=now, config=config)
-        self._logged()
-        return self._woken(count)
-
-    # hold rules
-
-    async def hold_rules(self) -> tuple[HoldRule, ...]:
-        """Return the hold rules in force."""
-        return await self._storage.hold_rules()
-
-    async def add_hold_rule(
-        self, rule: HoldRule | None = None, /, *, account: str = "", sender_domain: str = "", recipient_domain: str = ""
-    ) -> tuple[HoldRule, int]:
-        """Hold what matches all the given fields, from now on and what is queued already; none given: everything.
-
-        Args:
-            rule: takes the place of the fields given one by one.
-            account: whose messages.
-            sender_domain: the domain of their sender.
-            recipient_domain: the domain of their recipient.
-
-        Returns:
-            The rule (an equal one is not doubled), and how many queued messages it held.
-
-        Raises:
-            InvalidFilter: a domain that is none, or an account that is no text.
-        """
-        given = rule or HoldRule(account=account, sender_domain=sender_domain, recipient_domain=recipient_domain)
-        if not is_text(given.account) or "\0" in given.account:
-            what = f"{given.account!r:.100}"
-            raise InvalidFilter(f"a hold rule's account must be a text without NUL and lone surrogates, not {what}")
-        checked = HoldRule(
-            account=given.account,
-            sender_domain=_domain(given.sender_domain),
-            recipient_domain=_domain(given.recipient_domain),
-        )
-        return await self._storage.add_hold_rule(checked)
-
-    async def remove_hold_rule(self, rule: HoldRule | int) -> bool:
-        """Remove a rule; False when there was none. What it held stays held."""
-        return await self._storage.remove_hold_rule(rule if isinstance(rule, int) else rule.id)
+        stopped = asyncio.Event()
+        with stop_on_signals(stopped.set):
+            async with self.worker() as worker:
+                ended = asyncio.create_task(worker.ended())
+                waiting = asyncio.create_task(stopped.wait())
+                try:
+                    await asyncio.wait([ended, waiting], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    ended.cancel()
+                    waiting.cancel()
 
     # checks
 
@@ -676,18 +468,3 @@ class Queue(SuppressionMethods, IncomingMethods, EventMethods, WebhookMethods, A
 
 def _random_token() -> str:
     return secrets.token_urlsafe(TOKEN_BYTES)
-
-
-def _checked_page(limit: int, after: Cursor | str | None) -> Cursor | None:
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
-    return Cursor.parse(after) if isinstance(after, str) else after
-
-
-def _domain(text: str) -> str:
-    if not text:
-        return ""
-    try:
-        return str(parse_ip_domain(text))
-    except InvalidDomain as error:
-        raise InvalidFilter(f"a hold rule's domain: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 from moxlib.queue.errors import InvalidFilter
 from moxlib.queue.types import EventType, Message, Retired
 
-__all__ = ["Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort", "is_text"]
+__all__ = ["Cursor", "HistoryFilter", "MessageFilter", "Page", "Sort", "check_page", "is_text", "page_start"]
 
 T = TypeVar("T")
 
@@ -257,3 +257,23 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next: Cursor | None
+
+
+def check_page(limit: int) -> None:
+    """Refuse a page of so many.
+
+    Raises:
+        InvalidFilter: it cannot be.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+
+
+def page_start(limit: int, after: Cursor | str | None) -> Cursor | None:
+    """Return after what a page of so many begins.
+
+    Raises:
+        InvalidFilter: the limit cannot be, or the text is no cursor.
+    """
+    check_page(limit)
+    return Cursor.parse(after) if isinstance(after, str) else after

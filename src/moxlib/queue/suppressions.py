@@ -7,8 +7,7 @@ from itertools import islice
 
 from moxlib._clock import Clock
 from moxlib.queue.config import QueueConfig
-from moxlib.queue.errors import InvalidFilter
-from moxlib.queue.selection import MAX_PAGE, Cursor, Page, Sort, is_text
+from moxlib.queue.selection import Cursor, Page, Sort, check_page, is_text
 from moxlib.queue.storage.base import Storage
 from moxlib.queue.suppression import (
     Cause,
@@ -62,8 +61,7 @@ class SuppressionMethods:
         Raises:
             InvalidFilter: a limit that cannot be, or a cursor of another list.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+        check_page(limit)
         cursor = Cursor.parse(after) if isinstance(after, str) else after
         if cursor is not None:
             cursor.check(Sort.QUEUED, descending=False)
@@ -87,8 +85,7 @@ class SuppressionMethods:
         Raises:
             InvalidFilter: a limit that cannot be.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
+        check_page(limit)
         return await self._storage.list_suppressions(account, after=after, limit=limit)
 
     async def suppress(

@@ -5,11 +5,10 @@ from datetime import UTC, datetime, timedelta
 from moxlib._clock import Clock
 from moxlib.errors import InputError
 from moxlib.queue.config import QueueConfig
-from moxlib.queue.errors import InvalidFilter
 from moxlib.queue.hooks.records import Hook, HookEndpoint, Replay, RetiredHook
 from moxlib.queue.hooks.selection import HookFilter, HookHistoryFilter
 from moxlib.queue.schedule import MAX_WAIT
-from moxlib.queue.selection import MAX_PAGE, Cursor, Page, Sort
+from moxlib.queue.selection import Cursor, Page, Sort, page_start
 from moxlib.queue.storage.base import Storage
 
 __all__ = ["WebhookMethods"]
@@ -47,7 +46,7 @@ class WebhookMethods:
             InvalidFilter: a limit that cannot be, or a cursor of another order.
         """
         return await self._storage.hooks.list_waiting(
-            where or HookFilter(), sort=sort, descending=descending, limit=limit, after=_cursor(limit, after)
+            where or HookFilter(), sort=sort, descending=descending, limit=limit, after=page_start(limit, after)
         )
 
     async def count_webhooks(self, where: HookFilter | None = None) -> int:
@@ -73,7 +72,7 @@ class WebhookMethods:
             InvalidFilter: a limit that cannot be, a cursor of another order, or `Sort.NEXT_ATTEMPT`.
         """
         return await self._storage.hooks.list_retired(
-            where or HookHistoryFilter(), sort=sort, descending=descending, limit=limit, after=_cursor(limit, after)
+            where or HookHistoryFilter(), sort=sort, descending=descending, limit=limit, after=page_start(limit, after)
         )
 
     async def count_webhook_history(self, where: HookHistoryFilter | None = None) -> int:
@@ -150,9 +149,3 @@ class WebhookMethods:
     def _changed(self, count: int) -> int:
         self._wake_webhooks()
         return count
-
-
-def _cursor(limit: int, after: Cursor | str | None) -> Cursor | None:
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidFilter(f"the limit must be 1 to {MAX_PAGE}, not {limit}")
-    return Cursor.parse(after) if isinstance(after, str) else after
