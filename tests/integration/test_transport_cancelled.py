@@ -1,7 +1,8 @@
 """Who cancels a delivery when some recipients have the message: what is known is returned, and the caller can tell.
 
 A cancellation that came from elsewhere goes on where the caller's own means see to it: a time-out is over, a task group
-ends, and a task that was cancelled is marked so. Where no recipient has the message, it passes as it is.
+ends, and a task that was cancelled is marked so. Where no recipient has the message, it passes as it is. Where the
+whole message was sent and not answered yet, nobody knows who has it.
 """
 
 from __future__ import annotations
@@ -9,17 +10,30 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from tests.integration.direct_world import DOMAIN, Authorities, MailHost, World, delivery, running
 
-from moxlib.queue import Deferred, Delivered, SMTPTransport
-from moxlib.testing import ByCommand, SMTPPeer, Stall
+from moxlib.queue import (
+    Deferred,
+    Delivered,
+    Failed,
+    LMTPTransport,
+    Queue,
+    QueueConfig,
+    ResultKind,
+    SMTPTransport,
+    Unknown,
+    WorkerConfig,
+)
+from moxlib.testing import ByCommand, FakeClock, SMTPPeer, Stall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from moxlib.queue import Outcome, Transport
     from moxlib.testing import Answer
@@ -61,6 +75,26 @@ async def direct(*, settled: bool) -> AsyncIterator[Scene]:
     async with running(World(hosts=[first, MailHost(address=TWO, answers=STALLS)], dns=dns), Authorities()) as there:
         yield Scene(there.transport, there.peers[TWO])
         there.peers[TWO].resume()
+
+
+@asynccontextmanager
+async def one_host(kind: str, answers: Mapping[str, Answer | list[Answer]], *more: str) -> AsyncIterator[Scene]:
+    """A relay, by SMTP or LMTP, or the only host of the domain, which offers `more` extensions than usual."""
+    extensions = ("PIPELINING", "ENHANCEDSTATUSCODES", *more)
+    if kind == "direct":
+        dns = {"mx": {DOMAIN: [(10, MX1)]}, "a": {MX1: [ONE]}}
+        host = MailHost(address=ONE, answers=answers, extensions=extensions)
+        async with running(World(hosts=[host], dns=dns), Authorities()) as there:
+            yield Scene(there.transport, there.peers[ONE])
+            there.peers[ONE].resume()
+        return
+    by_command = ByCommand(answers, extensions=extensions, lmtp=kind == "LMTP")
+    async with SMTPPeer(by_command) as peer:
+        class_ = LMTPTransport if kind == "LMTP" else SMTPTransport
+        transport = class_("127.0.0.1", peer.port, security="none")
+        async with transport.running():
+            yield Scene(transport, peer)
+            peer.resume()
 
 
 class OpensScene(Protocol):
@@ -129,3 +163,58 @@ async def test_where_no_recipient_has_the_message_a_cancellation_passes(scene: O
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+KINDS = pytest.mark.parametrize("kind", ["relay", "LMTP", "direct"])
+END_STALLS: Mapping[str, Answer | list[Answer]] = {".": Stall(), "BDAT LAST": Stall()}
+
+
+async def cancelled(there: Scene) -> list[type[Outcome]]:
+    task = asyncio.create_task(there.deliver())
+    await there.hanging.stalled()
+    task.cancel()
+    outcomes = await task
+    assert task.cancelling() == 1
+    return [type(outcome) for outcome in outcomes]
+
+
+@KINDS
+@pytest.mark.parametrize("more", [(), ("CHUNKING",)], ids=["DATA", "BDAT"])
+async def test_nobody_knows_who_has_a_message_that_was_sent_whole(kind: str, more: tuple[str, ...]) -> None:
+    async with asyncio.timeout(GUARD), one_host(kind, END_STALLS, *more) as there:
+        assert await cancelled(there) == [Unknown, Unknown]
+
+
+@KINDS
+async def test_who_was_refused_before_is_known(kind: str) -> None:
+    answers = {**END_STALLS, "RCPT TO:<grey@": "550 5.1.1 no such user"}
+    async with asyncio.timeout(GUARD), one_host(kind, answers) as there:
+        assert await cancelled(there) == [Unknown, Failed]
+
+
+@KINDS
+async def test_a_message_that_is_not_sent_whole_is_known_not_to_be_there(kind: str) -> None:
+    async with asyncio.timeout(GUARD), one_host(kind, {"DATA": Stall("354 go")}) as there:
+        task = asyncio.create_task(there.deliver())
+        await there.hanging.stalled()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize(("policy", "held"), [("hold", True), ("retry", False)])
+async def test_a_queue_takes_what_was_never_answered_for_unknown(tmp_path: Path, policy: str, held: bool) -> None:
+    clock, limit = FakeClock(), timedelta(minutes=5)
+    config = QueueConfig(on_unknown=policy, worker=WorkerConfig(delivery_timeout=limit))  # type: ignore[arg-type]
+    async with asyncio.timeout(GUARD), SMTPPeer(ByCommand(END_STALLS)) as peer:
+        transports = {"relay": SMTPTransport("127.0.0.1", peer.port, security="none")}
+        async with Queue.open(tmp_path / "mail.db", transports=transports, clock=clock, config=config) as queue:
+            [receipt] = await queue.submit(b"Subject: x\r\n\r\nx\r\n", sender="s@x.example", recipients="a@y.example")
+            async with queue.worker() as worker:
+                await peer.stalled()
+                await clock.advance(limit)
+                await worker.wait_idle()
+            message = await queue.get(receipt.id)
+            assert message is not None
+            assert ([result.kind for result in message.results], message.hold) == ([ResultKind.UNKNOWN], held)
+        peer.resume()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -337,6 +337,7 @@ class SMTPConnection:
         lines_checked: bool = False,
         dsn: DSNParameters | None = None,
         chunking: bool = True,
+        when_cancelled: Callable[[DeliveryResult], object] | None = None,
     ) -> DeliveryResult:
         """Deliver one message to `recipients` in one transaction, and return what became of it for each of them.
 
@@ -356,6 +357,8 @@ class SMTPConnection:
             lines_checked: the caller knows that the message has no bare CR or LF, so they need not be looked for again.
             dsn: what is asked of delivery status notifications (RFC 3461); where `extensions.dsn` is false, nothing is.
             chunking: a message that is there whole may go by BDAT (RFC 3030), where that saves a round trip.
+            when_cancelled: called before a cancellation goes on, if the transaction had begun, with what is known of
+                it: `Unknown` for those to whom the whole message was sent, and the reply if it came at the same time.
 
         Raises:
             InputError: an address that cannot stand in a command, no recipients, DSN parameters for other recipients,
@@ -382,11 +385,19 @@ class SMTPConnection:
             dsn=dsn,
             chunking=chunking,
         )
+        try:
+            if whole is not None:
+                await self._wire.run(transaction)
+            else:
+                await self._run_in_chunks(transaction, _blocks(content) if isinstance(content, bytes) else content)
+        except asyncio.CancelledError:
+            if when_cancelled is not None and transaction.done:
+                when_cancelled(transaction.result)
+            raise
+        return transaction.result
+
+    async def _run_in_chunks(self, transaction: Transaction, chunks: AsyncIterator[bytes]) -> None:
         wire = self._wire
-        if whole is not None:
-            await wire.run(transaction)
-            return transaction.result
-        chunks = _blocks(content) if isinstance(content, bytes) else content
         try:
             await wire.run(transaction)
             if transaction.wants_content:
@@ -395,7 +406,6 @@ class SMTPConnection:
         finally:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
-        return transaction.result
 
     async def reset(self) -> None:
         """Say RSET; the next delivery does so by itself where it is needed.

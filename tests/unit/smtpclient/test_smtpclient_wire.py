@@ -2,7 +2,9 @@
 
 import asyncio
 
-from moxlib.smtpclient import Session, Timeouts, Transaction
+import pytest
+
+from moxlib.smtpclient import Accepted, DeliveryResult, Session, SMTPConnection, Timeouts, Transaction, Unknown
 from moxlib.smtpclient.wire import Wire
 from moxlib.testing import FakeClock
 
@@ -81,3 +83,49 @@ async def test_a_message_leaves_with_the_commands_of_who_was_woken_by_the_reply_
     await asyncio.gather(*lanes)
     assert recorder.writes[3:] == [b"Subject: third\r\n\r\n.\r\n"]
     wire.abort("the test is over")
+
+
+TAKEN = b"250 ok\r\n250 ok\r\n354 go on\r\n"
+
+
+async def cancelled(*replies: bytes) -> list[DeliveryResult]:
+    """Return what is told of a delivery that is cancelled in the same moment as the last of the replies comes."""
+    wire, _ = await greeted()
+    told: list[DeliveryResult] = []
+    connection = SMTPConnection(wire, host="mx.example", port=25)
+    delivering = asyncio.create_task(connection.deliver("a@x", ["b@x"], b"hi\r\n", when_cancelled=told.append))
+    await asyncio.sleep(0)
+    for reply in replies:
+        receive(wire, reply)
+    delivering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivering
+    return told
+
+
+async def test_a_reply_that_comes_together_with_a_cancellation_counts() -> None:
+    [result] = await cancelled(TAKEN, b"250 2.0.0 taken\r\n")
+    assert [type(one) for one in result.recipients] == [Accepted]
+    assert result.usable
+
+
+async def test_without_it_nobody_knows_of_a_message_that_was_sent_whole() -> None:
+    [result] = await cancelled(TAKEN)
+    assert [type(one) for one in result.recipients] == [Unknown]
+    assert not result.usable
+
+
+async def test_a_delivery_that_has_not_begun_is_not_told_of() -> None:
+    wire, _ = await greeted()
+    told: list[DeliveryResult] = []
+    connection = SMTPConnection(wire, host="mx.example", port=25)
+    first = asyncio.create_task(connection.deliver("a@x", ["b@x"], b"hi\r\n"))
+    second = asyncio.create_task(connection.deliver("a@x", ["c@x"], b"hi\r\n", when_cancelled=told.append))
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert told == []
+    receive(wire, TAKEN)
+    receive(wire, b"250 ok\r\n")
+    assert [type(one) for one in (await first).recipients] == [Accepted]

@@ -160,7 +160,8 @@ class SMTPTransport:
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
         """Deliver to the server, in one transaction or as many as it asks for.
 
-        Cancelled when some recipients have the message, it ends early and says so: nobody is to get it again.
+        Cancelled when some recipients have the message, or nobody knows whether they do, it ends early and says so:
+        nobody is to get it again unasked.
         """
         count = len(delivery.recipients)
         if delivery.require_tls is RequireTLS.YES and not self._verifies():

@@ -2,6 +2,7 @@
 
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -9,7 +10,7 @@ from moxlib.queue.outcome import NO_TRACE, Outcome, Trace
 from moxlib.queue.transport.base import Delivery
 from moxlib.queue.transport.outcomes import outcome_of
 from moxlib.queue.types import Message, RequireTLS
-from moxlib.smtpclient import DeliveryResult, DSNParameters, RecipientParameters, Refused, SMTPConnection
+from moxlib.smtpclient import DeliveryResult, DSNParameters, NotSent, RecipientParameters, Refused, SMTPConnection
 
 __all__ = ["MAX_STALE", "Transactions"]
 
@@ -64,7 +65,7 @@ class Transactions:
         """
         while self.waiting:
             now = self.waiting[: connection.extensions.rcpt_max or len(self.waiting)]
-            result = await self._transaction(connection, now)
+            result = await self._transaction(connection, now, peer=peer, trace=trace)
             extensions = connection.extensions
             if used and not result.answered and not result.usable:
                 return True
@@ -88,7 +89,9 @@ class Transactions:
                 return spent and bool(self.waiting)
         return False
 
-    def _transaction(self, connection: SMTPConnection, now: Sequence[int]) -> Coroutine[Any, Any, DeliveryResult]:
+    def _transaction(
+        self, connection: SMTPConnection, now: Sequence[int], *, peer: str, trace: Trace
+    ) -> Coroutine[Any, Any, DeliveryResult]:
         delivery, extensions = self.delivery, connection.extensions
         messages = delivery.messages
         if len(messages) > 1:
@@ -106,7 +109,16 @@ class Transactions:
             chunking=self.chunking,
             lines_checked=True,  # at submit; and the content is what was submitted, by its SHA-256
             dsn=_dsn(messages) if extensions.dsn else None,
+            when_cancelled=partial(self._cut_short, now, peer=peer, trace=trace, offers_dsn=extensions.dsn),
         )
+
+    def _cut_short(
+        self, now: Sequence[int], result: DeliveryResult, *, peer: str, trace: Trace, offers_dsn: bool
+    ) -> None:
+        """Take what is known of a transaction that was cancelled: who was refused, and who may have the message."""
+        for index, recipient in zip(now, result.recipients, strict=True):
+            if not isinstance(recipient, NotSent):
+                self.outcomes[index] = outcome_of(recipient, peer, trace, offers_dsn=offers_dsn, final=self.final)
 
 
 def _dsn(messages: Sequence[Message]) -> DSNParameters:

@@ -179,7 +179,8 @@ class DirectTransport:
     async def deliver(self, delivery: Delivery) -> Sequence[Outcome]:
         """Deliver to the hosts of the recipients' domain, one after the other until it is done.
 
-        Cancelled when some recipients have the message, it ends early and says so: nobody is to get it again.
+        Cancelled when some recipients have the message, or nobody knows whether they do, it ends early and says so:
+        nobody is to get it again unasked.
 
         Raises:
             StateError: it is not running.
