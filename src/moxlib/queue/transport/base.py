@@ -124,8 +124,8 @@ class Transport(Protocol):
 
         What it raises defers the recipients of this delivery, and nothing else; so does taking longer than the queue's
         `delivery_timeout`, at which it is cancelled. Cancelled when some recipients have the message already, or may
-        have it, it had better return at once what it knows, which counts: else they get it again. It leaves the count of cancellations
-        alone (no `asyncio.Task.uncancel`), by which its caller sees that it was cancelled.
+        have it, it had better return at once what it knows, which counts: else they get it again. It leaves the count
+        of cancellations alone (no `asyncio.Task.uncancel`), by which its caller sees that it was cancelled.
         """
         ...
 
