@@ -32,8 +32,9 @@ ORPHANS = {
     "submission without a message": """SELECT id FROM moxlib_submission
         WHERE id NOT IN (SELECT submission FROM moxlib_message UNION SELECT submission FROM moxlib_retired)""",
     "message queued and in the history": "SELECT id FROM moxlib_message WHERE id IN (SELECT id FROM moxlib_retired)",
+    # One that is held from the start needs none before it is released.
     "message without a destination": """SELECT id FROM moxlib_message
-        WHERE destination NOT IN (SELECT name FROM moxlib_destination) AND destination NOT IN (WAKES)""",
+        WHERE hold = 0 AND destination NOT IN (SELECT name FROM moxlib_destination) AND destination NOT IN (WAKES)""",
     "message owned by no worker": """SELECT id FROM moxlib_message
         WHERE owner IS NOT NULL AND owner NOT IN (SELECT id FROM moxlib_worker)""",
     "message claimed at no time, or not claimed at some": """SELECT id FROM moxlib_message

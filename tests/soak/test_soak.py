@@ -26,6 +26,7 @@ from tests.soak.load import CONFIG, INLINE, MESSAGES, SEED, Moody, work
 
 from moxlib.queue import EventType, MessageFilter, Queue, RequireTLS, Sort
 from moxlib.queue.storage.content import CHUNK
+from moxlib.queue.worker.group import finish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -250,7 +251,7 @@ class Neighbour:
             try:
                 await asyncio.sleep(self._random.uniform(0.5, 4))
             finally:
-                await self._end(process)
+                await finish(asyncio.create_task(self._end(process)))
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None

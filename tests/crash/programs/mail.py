@@ -185,14 +185,22 @@ def say(**fields: Any) -> None:
 
 
 class Log:
-    """A file that several processes append lines to. It is opened for each: there may be hundreds in a test."""
+    """A file that several processes append lines to. It is opened for each: there may be hundreds in a test.
+
+    A kill ends a write between two pages of the file, so each line fills an even part of one: it is there whole, or
+    not at all.
+    """
+
+    LINE = 512  # octets
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
 
     def write(self, **fields: Any) -> None:
         file = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        os.write(file, json.dumps(fields).encode() + b"\n")
+        line = json.dumps(fields).encode().ljust(self.LINE - 1) + b"\n"
+        assert len(line) == self.LINE, f"too long for a line: {fields}"
+        os.write(file, line)
         os.close(file)
 
     @staticmethod
