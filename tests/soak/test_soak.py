@@ -322,8 +322,12 @@ async def until(done: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def finished(queue: Queue) -> bool:
-    """Undo the operator's holds, and say whether all is delivered."""
+    """Undo the operator's holds, and say whether all is delivered.
+
+    A message whose last attempt a worker's end cut off has another one only in an hour.
+    """
     await queue.release(ALL)
+    await queue.retry_now(MessageFilter(in_flight=False))
     return await queue.count_messages() == 0
 
 
