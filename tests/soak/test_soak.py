@@ -39,7 +39,7 @@ TERMINAL = (EventType.DELIVERED, EventType.FAILED, EventType.CANCELED)
 ALL = MessageFilter()
 
 # What may grow after the first half of the messages: the allocator's and SQLite's moods, but nothing per message. It
-# was 32 MiB once, on a machine that was busy with other things; a long run finds what a short one cannot tell from that.
+# was 32 MiB once, on a machine busy with other things; a long run finds what a short one cannot tell from that.
 MORE_MEMORY = 48 * 2**20
 MORE_FILES = 40  # a delivery of a file opens it
 
