@@ -812,6 +812,62 @@ async def test_a_running_worker_keeps_its_lease(disk: "Depot", monkeypatch: pyte
         assert kinds((await disk.retired(one, receipt.id)).results) == ["delivered"]
 
 
+async def test_a_worker_whose_renewal_took_longer_than_its_lease_takes_nothing_back_from_itself(
+    disk: "Depot", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, storage = Gated(1), disk.make_storage()
+    renewing, goes_on = asyncio.Event(), asyncio.Event()
+    renew = storage.renew
+
+    async def stalled(worker: int, **when: Any) -> bool:
+        renewing.set()
+        await goes_on.wait()
+        return await renew(worker, **when)
+
+    monkeypatch.setattr(storage, "renew", stalled)
+    looked = count_calls(storage, "workers", monkeypatch)
+    late = FakeClock(disk.clock.now() + timedelta(seconds=90))
+    async with disk.queue(storage=storage, transports={"slow": slow}) as queue, disk.queue(clock=late) as other:
+        [receipt] = await disk.submit(queue)
+        async with queue.worker() as worker:
+            await slow.begun[0].wait()
+            await disk.clock.advance(20)
+            await renewing.wait()
+            await disk.clock.advance(70)
+            goes_on.set()
+            await looked(2)
+            await turns()
+            await disk.idle(other)  # for others too it has its lease
+            slow.gates[0].set()
+            await worker.wait_idle()
+        assert kinds((await disk.retired(queue, receipt.id)).results) == ["delivered"]
+
+
+async def test_a_worker_whose_clock_was_set_forward_takes_nothing_back_from_itself(
+    disk: "Depot", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, storage = Gated(1), disk.make_storage()
+    looked = count_calls(storage, "workers", monkeypatch)
+    renew = storage.renew
+
+    async def before_the_step(worker: int, **when: Any) -> bool:
+        renewed = await renew(worker, **when)
+        monkeypatch.setattr(disk.clock, "now", lambda: type(disk.clock).now(disk.clock) + timedelta(hours=1))
+        return renewed
+
+    monkeypatch.setattr(storage, "renew", before_the_step)
+    async with disk.queue(storage=storage, transports={"slow": slow}) as queue:
+        [receipt] = await disk.submit(queue)
+        async with queue.worker() as worker:
+            await slow.begun[0].wait()
+            await disk.clock.advance(20)
+            await looked(2)
+            await turns()
+            slow.gates[0].set()
+            await worker.wait_idle()
+        assert kinds((await disk.retired(queue, receipt.id)).results) == ["delivered"]
+
+
 async def test_a_message_claimed_again_is_not_settled_by_the_attempt_before(
     disk: "Depot", monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,8 +100,14 @@ class Lease:
         while True:
             await self._clock.sleep(self._length.total_seconds() / 3)
             async with self._lock:
-                await self._telling.retrying("renewing the lease", self._renew)
+                await self._telling.retrying("renewing the lease", self._renew_until_it_lasts)
             await self._telling.retrying("taking back from dead workers", self.take_back)
+
+    async def _renew_until_it_lasts(self) -> None:
+        """Renew it; once more where that took longer than a lease, which would have others take back what is ours."""
+        await self._renew()
+        while not self.lasts:
+            await self._renew()
 
     async def _renew(self) -> None:
         began = self._clock.monotonic()
@@ -114,9 +120,14 @@ class Lease:
         self._taken()
 
     async def take_back(self) -> None:
-        """Take back what workers had claimed whose lease ran out, or that are known to be dead."""
-        workers = await self._storage.workers()
+        """Take back what workers had claimed whose lease ran out, or that are known to be dead.
+
+        Never from itself, which is alive: where its own lease ran out (the clock was set), nothing is taken back now.
+        """
         now = self._clock.now()
+        workers = await self._storage.workers()
+        if any(worker.id == self.id and worker.lease_until <= now for worker in workers):
+            return
         dead = [worker.id for worker in workers if worker.id != self.id and is_known_dead(worker.identity)]
         if not dead and all(worker.lease_until > now for worker in workers):
             return
