@@ -1,6 +1,6 @@
 """What operators do to queued messages, and the rules by which some are held. `Queue` inherits it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from moxlib._clock import Clock
 from moxlib.dns import InvalidDomain, parse_ip_domain
@@ -9,14 +9,12 @@ from moxlib.queue.config import QueueConfig
 from moxlib.queue.errors import InvalidFilter
 from moxlib.queue.intake import Entropy
 from moxlib.queue.notify import Notifier, fail_and_tell
-from moxlib.queue.schedule import MAX_WAIT
+from moxlib.queue.schedule import check_reschedule
 from moxlib.queue.selection import MessageFilter, is_text
 from moxlib.queue.storage.base import Storage
 from moxlib.queue.types import EventType, HoldRule, RequireTLS
 
 __all__ = ["OperatorMethods"]
-
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 
 
 class OperatorMethods:
@@ -54,18 +52,10 @@ class OperatorMethods:
         Raises:
             InputError: neither or both, a naive time, or more than 60 days.
         """
-        if (at is None) == (by is None):
-            raise InputError("give either at= or by=")
-        if at is not None:
-            if at.tzinfo is None:
-                raise InputError("at must be an aware datetime (with a time zone)")
-            if at > self._clock.now() + MAX_WAIT:
-                raise InputError(f"at is more than {MAX_WAIT.days} days ahead")
-            return self._woken(await self._storage.set_next_attempt(where, max(at, LONG_AGO)))
-        assert by is not None
-        if not -MAX_WAIT <= by <= MAX_WAIT:
-            raise InputError(f"by is more than {MAX_WAIT.days} days")
-        return self._woken(await self._storage.add_next_attempt(where, by))
+        move = check_reschedule(at, by, now=self._clock.now())
+        if isinstance(move, timedelta):
+            return self._woken(await self._storage.add_next_attempt(where, move))
+        return self._woken(await self._storage.set_next_attempt(where, move))
 
     async def set_transport(self, where: MessageFilter, transport: str | None) -> int:
         """Deliver messages by a transport, whatever the routes say; None: by the routes again.

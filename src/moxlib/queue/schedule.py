@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from moxlib.errors import InputError
 from moxlib.queue.errors import InvalidSchedule
 from moxlib.queue.types import AttemptResult, Message, ResultKind
 
@@ -20,6 +21,7 @@ __all__ = [
     "RetrySchedule",
     "ScheduleFunction",
     "attempts_made",
+    "check_reschedule",
     "delayed_dsn_due",
     "end_of_schedule",
     "next_attempt",
@@ -30,6 +32,7 @@ ScheduleFunction = Callable[[int], timedelta | None]
 
 MAX_WAITS = 1000  # a schedule is stored with each message that names one; more is a mistake
 MAX_WAIT = timedelta(days=60)  # as long as FUTURERELEASE may defer (RFC 4865 leaves it open; mox: 60 days)
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 DELAYED_AFTER = timedelta(hours=1, minutes=45)  # of the default schedule, the fifth attempt: as mox, in time
 MAX_FORGIVEN = 50  # interrupted attempts; a message that still ends its worker each time is the cause, not a victim
 JITTER = 0.01  # each wait varies by about 1 %, so that a thousand messages deferred at once do not return at once
@@ -223,3 +226,22 @@ def _wait_after(schedule: ScheduleFunction, attempts: int, max_attempts: int) ->
     if not isinstance(wait, timedelta) or not timedelta(0) <= wait <= MAX_WAIT:
         raise InvalidSchedule(f"the schedule function returned {wait!r:.100} after attempt {attempts}", repr(schedule))
     return wait
+
+
+def check_reschedule(at: datetime | None, by: timedelta | None, *, now: datetime) -> datetime | timedelta:
+    """Return the time that an operator sets next attempts to, or the time they are moved by: the one that is given.
+
+    Raises:
+        InputError: neither or both, a naive time, or more than 60 days.
+    """
+    if at is not None and by is None:
+        if at.tzinfo is None:
+            raise InputError("at must be an aware datetime (with a time zone)")
+        if at > now + MAX_WAIT:
+            raise InputError(f"at is more than {MAX_WAIT.days} days ahead")
+        return max(at, LONG_AGO)
+    if by is None or at is not None:
+        raise InputError("give either at= or by=")
+    if not -MAX_WAIT <= by <= MAX_WAIT:
+        raise InputError(f"by is more than {MAX_WAIT.days} days")
+    return by

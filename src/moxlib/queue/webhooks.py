@@ -1,19 +1,17 @@
 """What a queue offers on webhooks: look, cancel, reschedule, replay, enable endpoints again. `Queue` inherits it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from moxlib._clock import Clock
-from moxlib.errors import InputError
 from moxlib.queue.config import QueueConfig
 from moxlib.queue.hooks.records import Hook, HookEndpoint, Replay, RetiredHook
 from moxlib.queue.hooks.selection import HookFilter, HookHistoryFilter
-from moxlib.queue.schedule import MAX_WAIT
+from moxlib.queue.schedule import check_reschedule
 from moxlib.queue.selection import Cursor, Page, Sort, page_start
 from moxlib.queue.storage.base import Storage
 
 __all__ = ["WebhookMethods"]
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # an earlier time says no more, and could be moved out of datetime's range
 REPLAY_STEP = 500  # webhooks in one transaction, which others wait for
 
 
@@ -99,18 +97,10 @@ class WebhookMethods:
         Raises:
             InputError: neither or both, a naive time, or more than 60 days.
         """
-        if (at is None) == (by is None):
-            raise InputError("give either at= or by=")
-        if at is not None:
-            if at.tzinfo is None:
-                raise InputError("at must be an aware datetime (with a time zone)")
-            if at > self._clock.now() + MAX_WAIT:
-                raise InputError(f"at is more than {MAX_WAIT.days} days ahead")
-            return self._changed(await self._storage.hooks.set_next_attempt(where, max(at, LONG_AGO)))
-        assert by is not None
-        if not -MAX_WAIT <= by <= MAX_WAIT:
-            raise InputError(f"by is more than {MAX_WAIT.days} days")
-        return self._changed(await self._storage.hooks.add_next_attempt(where, by))
+        move = check_reschedule(at, by, now=self._clock.now())
+        if isinstance(move, timedelta):
+            return self._changed(await self._storage.hooks.add_next_attempt(where, move))
+        return self._changed(await self._storage.hooks.set_next_attempt(where, move))
 
     async def replay_webhooks(self, which: Replay | None = None) -> int:
         """Send events once more, and return how many: those of a range, of an account, or all there are.
