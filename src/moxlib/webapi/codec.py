@@ -132,7 +132,7 @@ class _Plans:
         self._library: Any = library
         self._strict = strict
         self._sparse = sparse
-        self._lock = RLock()  # for making plans; finished ones are read without it
+        self._lock = RLock()  # for making plans and decoders; finished ones are read without it
         self._plans: dict[type, _Plan] = {}
         self._unfinished: dict[type, _Plan] = {}
         self._decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -140,9 +140,7 @@ class _Plans:
 
     def decode(self, type_: type[T], body: bytes | str, limit: int) -> T:
         plan = self._of_type(type_)
-        decoder = self._decoders.get(type_)
-        if decoder is None:
-            decoder = self._decoders[type_] = self._library.json.Decoder(_or_null(plan.annotation))
+        decoder = self._decoders.get(type_) or self._make_decoder(type_, plan)
         octets = _mended(_bounded(body, limit))
         try:
             value = decoder.decode(octets)
@@ -152,6 +150,13 @@ class _Plans:
             raise _Wrong(_reason(error)) from None
         record: T = plan.zero() if value is None else plan.read(value, 1)
         return record
+
+    def _make_decoder(self, type_: type, plan: _Plan) -> "msgspec.json.Decoder[Any]":
+        with self._lock:  # msgspec crashes where one thread takes a class that another one is just taking in
+            decoder = self._decoders.get(type_)
+            if decoder is None:
+                decoder = self._decoders[type_] = self._library.json.Decoder(_or_null(plan.annotation))
+            return decoder
 
     def encode(self, record: object) -> bytes:
         value = self._of_type(type(record)).write(record, 1)

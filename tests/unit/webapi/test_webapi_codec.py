@@ -6,8 +6,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
-from threading import Barrier
+from threading import Barrier, Event, Lock
+from typing import Any
 
+import msgspec
 import pytest
 
 from moxlib.errors import InputError
@@ -341,6 +343,26 @@ def test_several_threads_may_begin_at_once() -> None:
 
         with ThreadPoolExecutor(4) as pool:
             assert [done.result() for done in [pool.submit(work) for _ in range(4)]] == [result] * 4
+
+
+def test_no_two_threads_make_decoders_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, making, two_at_once = msgspec.json.Decoder, Lock(), Event()
+
+    def decoder(type_: Any) -> Any:
+        if making.acquire(blocking=False):
+            two_at_once.wait(0.2)  # time for another thread to come in, if it may
+            making.release()
+        else:
+            two_at_once.set()
+        return make(type_)
+
+    monkeypatch.setattr(msgspec.json, "Decoder", decoder)
+    codec = Codec()
+    codec.encode_result(MessageGetResult(message=Message(), structure=Structure(), meta=MessageMeta()))
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(codec.decode_result, MessageGetResult, "null") for _ in range(4)]:
+            done.result()
+    assert not two_at_once.is_set()
 
 
 def test_flags_have_backslashes(codec: Codec) -> None:
