@@ -40,6 +40,7 @@ def most_at_once(log: list[Line]) -> dict[str, int]:
 async def test_submitters_and_workers_share_a_queue(any_stage: Stage) -> None:
     stage = any_stage
     settings: dict[str, Any] = {"domains": len(DOMAINS), "concurrency": LIMIT, "pause": 0.001}
+    settings["lease"] = 60.0  # nobody dies: none is to run out, however slow the disk is
     workers = [stage.start("deliverer", transactions=kind, **settings) for kind in ("thread", "loop", "loop")]
     count = -(-MESSAGES // 6)  # there are three submitters, and more than two recipients on average
     submitters = [
