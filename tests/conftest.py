@@ -1,11 +1,12 @@
 """What holds for all tests: how hypothesis searches, that CI skips nothing, and that any text can be reported.
 
-And PostgreSQL, for the tests that ask for it.
+That SIGINT interrupts; and PostgreSQL, for the tests that ask for it.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +36,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure() -> None:
+    """Have SIGINT interrupt, for the tests and the programs they start: a shell's background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -1,6 +1,7 @@
 """What tests/conftest.py does to a run."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,19 @@ def run(directory: Path, *options: str, **env: str) -> tuple[int, list[str]]:
         check=False,
     )
     return done.returncode, done.stdout.splitlines()
+
+
+def test_the_tests_can_be_interrupted_where_they_run_in_the_background(tmp_path: Path) -> None:
+    (tmp_path / "test_signal.py").write_text(
+        "import signal\ndef test(): assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n",
+        encoding="utf-8",
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the child inherits
+    try:
+        code, out = run(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == pytest.ExitCode.OK, out
 
 
 def test_every_skip_fails_where_ci_is_set(tmp_path: Path) -> None:
